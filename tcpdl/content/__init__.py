@@ -1,0 +1,1 @@
+"""What can be downloaded. Imports the standard library and `tcpdl.wire`: no sockets, no Twisted."""

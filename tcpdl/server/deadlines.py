@@ -1,0 +1,88 @@
+"""Deadlines for any number of connections, kept with one timer. Imports nothing of ours.
+
+Twisted's timers run on the wall clock: set an hour forward, it fires them all; set back, it
+freezes them. `run_on_monotonic_clock` mends that for the reactor as a whole. `Deadlines` then
+serves all connections with one timer, at the price of a coarse grain: a deadline is met up to
+`GRAIN` seconds late, never early.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+GRAIN = 0.5
+"""Seconds between two looks at what is due."""
+
+_log = Logger()
+
+
+class Overdue(Protocol):
+    """What has a deadline."""
+
+    def overdue(self) -> None:
+        """The deadline has passed. It is gone; set another if need be."""
+
+
+class Deadlines:
+    """One deadline for each connection that has one."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._due: dict[Overdue, int] = {}
+        self._rows: dict[int, set[Overdue]] = {}
+        self._timer: IDelayedCall | None = None
+
+    def set(self, who: Overdue, seconds: float) -> None:
+        """Call `who.overdue()` in `seconds` from now, and forget the deadline it had."""
+        self.clear(who)
+        tick = math.ceil((self._clock.seconds() + seconds) / GRAIN)
+        self._due[who] = tick
+        self._rows.setdefault(tick, set()).add(who)
+        if self._timer is None:
+            self._timer = self._clock.callLater(GRAIN, self._sweep)
+
+    def clear(self, who: Overdue) -> None:
+        """Forget the deadline of `who`, if it has one."""
+        tick = self._due.pop(who, None)
+        if tick is not None:
+            row = self._rows[tick]
+            row.discard(who)
+            if not row:
+                del self._rows[tick]
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def _sweep(self) -> None:
+        now = math.floor(self._clock.seconds() / GRAIN)
+        for tick in sorted(tick for tick in self._rows if tick <= now):
+            for who in self._rows.pop(tick, ()):
+                if self._due.get(who) != tick:
+                    continue  # another one's overdue() changed it meanwhile
+                del self._due[who]
+                try:
+                    who.overdue()
+                except Exception:  # noqa: BLE001 - one connection must not stop the sweep
+                    _log.failure("unexpected error at a deadline of {who!r}", who=who)
+        self._timer = self._clock.callLater(GRAIN, self._sweep) if self._due else None
+
+
+def run_on_monotonic_clock(reactor: Any) -> None:
+    """Make the timers of `reactor` run on the monotonic clock.
+
+    To be called before the first timer is set; a reactor that has one already is left as it is,
+    since a timer set on one clock never fires on the other.
+    """
+    if reactor.seconds is time.monotonic:
+        return
+    if reactor.getDelayedCalls():
+        _log.warn(
+            "the reactor has timers already, so deadlines follow the system's clock when it is set"
+        )
+        return
+    reactor.seconds = time.monotonic

@@ -1,0 +1,88 @@
+"""The echo service of RFC 862, and the text servers that answer everything with one text.
+
+Imports `wire.recognise` and `server.deadlines`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tcpdl.server.deadlines import Deadlines
+from tcpdl.wire.recognise import http_request
+
+IDLE_SECONDS = 3600.0
+"""How long a connection may be silent, or leave unread what it is sent, before it is reset."""
+
+
+@implementer(IHalfCloseableProtocol)
+class Echo(Protocol):
+    """Sends back what it receives; or, with `reply`, that text for every message received.
+
+    A message is what one read brings, as in the programs that send one text and wait for one.
+    """
+
+    factory: EchoFactory
+    transport: Any
+
+    _head: bytes | None = b""  # what came first, until it is clear that it is no HTTP request
+    _active = True
+
+    def connectionMade(self) -> None:
+        # The connection paces itself: while the client does not read what it was sent, nothing
+        # more is read from it.
+        self.transport.registerProducer(self.transport, True)
+        self.factory.deadlines.set(self, IDLE_SECONDS)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._active = True
+        if self._head is not None and self._is_http(data):
+            # A browser that was lured here must not be made to show back what it sent.
+            self.transport.loseConnection()
+            return
+        reply = self.factory.reply
+        self.transport.write(data if reply is None else reply)
+
+    def _is_http(self, data: bytes) -> bool:
+        assert self._head is not None
+        head = self._head + data
+        verdict = http_request(head)
+        self._head = head if verdict is None else None
+        return bool(verdict)
+
+    def overdue(self) -> None:
+        if self._active:
+            self._active = False
+            self.factory.deadlines.set(self, IDLE_SECONDS)
+        else:
+            self.transport.abortConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client has sent all: send back what is left, then end as well."""
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """We never half-close."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.deadlines.clear(self)
+
+
+class EchoFactory(Factory):
+    """Makes the `Echo` protocols of one port."""
+
+    noisy = False
+
+    def __init__(self, deadlines: Deadlines, reply: bytes | None = None) -> None:
+        self.deadlines = deadlines
+        self.reply = reply
+
+    def buildProtocol(self, addr: IAddress | None) -> Echo:  # type: ignore[override]
+        protocol = Echo()
+        protocol.factory = self
+        return protocol

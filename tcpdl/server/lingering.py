@@ -1,0 +1,101 @@
+"""A protocol that ends its connections so that the last byte arrives.
+
+Imports `server.transport` and `server.deadlines`. When a socket is closed while the client's
+bytes are unread, the kernel resets the connection and throws away what it had still to send. So
+an end is a lingering one: half-close, read and discard within bounds, close. It is the lesson of
+RFC 9112, section 9.6, for every dialect.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.transport import plain
+
+LINGER_SECONDS = 10.0
+"""How long a client may take to close after our last byte is in the kernel's hands."""
+
+STALL_SECONDS = 60.0
+"""How long a client may take nothing of what it is owed before it is reset."""
+
+LINGER_BYTES = 1024 * 1024
+"""How many bytes of a client are read only to be thrown away. More are left unread."""
+
+
+@implementer(IHalfCloseableProtocol)
+class LingeringProtocol(Protocol):
+    """Base of the protocols whose last word is the server's.
+
+    A subclass calls `owe` when it begins to send, `finish` after it has written all, and hands
+    to `discard` what arrives and is no longer wanted. It may override `overdue` for deadlines of
+    its own.
+    """
+
+    transport: Any
+    peer_ended = False
+    """The client has half-closed: it sends nothing more, and may well still read."""
+
+    _finishing = False
+    _half_closed = False
+    _discarded = 0
+    _taken = 0
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self.deadlines = deadlines
+
+    def owe(self) -> None:
+        """From now on the client is owed bytes, and must take some every `STALL_SECONDS`."""
+        self._taken = self._bytes_sent
+        self.deadlines.set(self, STALL_SECONDS)
+
+    def finish(self) -> None:
+        """End the connection once everything written has been sent."""
+        if self._finishing:
+            return
+        self._finishing = True
+        self.owe()
+        if self.peer_ended or plain(self.transport) is None:
+            self.transport.loseConnection()
+        else:
+            self.transport.loseWriteConnection()
+
+    def discard(self, data: bytes) -> None:
+        """Throw away bytes that nobody asked for; past `LINGER_BYTES`, leave them unread."""
+        self._discarded += len(data)
+        if self._discarded > LINGER_BYTES:
+            self.transport.pauseProducing()
+
+    def overdue(self) -> None:
+        """The client took nothing, or did not close after the end of the answer."""
+        if self._half_closed:
+            self.transport.loseConnection()
+        elif self._bytes_sent > self._taken:
+            self.owe()
+        else:
+            self.transport.abortConnection()
+
+    @property
+    def _bytes_sent(self) -> int:
+        # A TLS layer forwards the question to the transport below it, which is what is wanted.
+        sent: int = getattr(self.transport, "bytes_sent", 0)
+        return sent
+
+    def readConnectionLost(self) -> None:
+        """The client half-closed."""
+        self.peer_ended = True
+        if self._finishing:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our half-close is on its way, behind everything that was written."""
+        self._half_closed = True
+        self.deadlines.set(self, LINGER_SECONDS)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.deadlines.clear(self)

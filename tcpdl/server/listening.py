@@ -1,0 +1,177 @@
+"""Listening sockets, and the service that accepts connections on one of them.
+
+Imports `server.transport`, `server.epoll` and Twisted.
+
+Ports are opened when the service is made, before it starts: that one is taken is then known
+while there is still a terminal to say so on, and one below 1024 is opened before privileges are
+dropped. They accept connections once the service runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet import tcp, unix
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
+from twisted.python.failure import Failure
+
+from tcpdl.server.transport import FileTransport, SendFile, UNIXFileTransport
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn."""
+
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 5}
+"""Seconds of silence before the kernel asks whether a peer is there, seconds between two
+questions, and how many of them stay unanswered: a peer that vanished is gone in 135 s."""
+
+NOTSENT_LOWAT = 1024 * 1024
+"""Bytes the kernel holds unsent before it asks for more: what a slow client can make it hold."""
+
+
+class CannotListen(Exception):
+    """A port could not be opened; the text names it, why, and what to do."""
+
+
+def bind(interface: str | None, port: int) -> socket.socket:
+    """A TCP socket that listens on `port` of `interface`.
+
+    `interface` is an address or a name that has one. `None` means every address, of IPv6 and,
+    on the same socket, IPv4. Raises `CannotListen`.
+    """
+    if interface is not None:
+        try:
+            found = socket.getaddrinfo(
+                interface, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except OSError as error:
+            raise CannotListen(f"{interface!r} is no address of this machine: {error}") from None
+        return _bind(found[0][0], found[0][4])
+    if _has_ipv6():
+        return _bind(socket.AF_INET6, ("::", port))
+    return _bind(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - every address is what was asked
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _bind(family: int, address: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            every = address[0] == "::"
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not every)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise CannotListen(_why_not(error, address)) from None
+    return sock
+
+
+def _why_not(error: OSError, address: Any) -> str:
+    host, port = address[:2]
+    where = f"port {port}" if isinstance(port, int) else str(port)
+    if host not in ("::", "0.0.0.0"):  # noqa: S104 - compared, not bound
+        where += f" of {host}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use by another program; choose another, or stop that one"
+    if error.errno == errno.EACCES:
+        return f"{where} needs privileges that this user lacks; choose one above 1023"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is no address of this machine"
+    return f"{where} cannot be opened: {os.strerror(error.errno or 0)}"
+
+
+def tune(sock: socket.socket) -> None:
+    """Set options on a listening TCP socket; the sockets it accepts inherit them for free."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (*KEEPALIVE.items(), ("TCP_NOTSENT_LOWAT", NOTSENT_LOWAT)):
+        if (option := getattr(socket, name, None)) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class Listening(Service):
+    """One port: open from the moment it is made, accepting connections while it runs."""
+
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        connections: Callable[[], Any],
+        sendfile: SendFile | None,
+    ) -> None:
+        """Open the port of `endpoint`. Raises `CannotListen` if that fails at once.
+
+        `connections` gives what stands for the reactor in the eyes of the connections (see
+        `server.epoll`); it is asked when the first is accepted. `sendfile` is as for
+        `FileTransport`.
+        """
+        self._make_connections = connections
+        self._sendfile = sendfile
+        failures: list[Failure] = []
+        self._opening: Deferred[Any] = endpoint.listen(factory)
+        self._opening.addCallback(self._opened)
+        self._opening.addErrback(failures.append)
+        if failures:
+            error = failures[0].value
+            raise CannotListen(_why(error)) from error
+
+    def startService(self) -> None:
+        super().startService()
+        self._opening.addCallback(_start_reading)
+
+    def stopService(self) -> Deferred[None]:
+        """Close the port. Connections that are open stay so."""
+        super().stopService()
+        return self._opening.addCallback(lambda port: port and port.stopListening())
+
+    def _opened(self, port: Any) -> Any:
+        if isinstance(port, tcp.Port):
+            # Accepted connections are made by what `transport` is set to, as tcp.Port documents.
+            kind = UNIXFileTransport if isinstance(port, unix.Port) else FileTransport
+            port.transport = partial(self._transport, kind)  # type: ignore[assignment]
+            if kind is FileTransport:
+                tune(port.socket)
+            if not self.running:
+                # twistd forks, and may drop privileges, between now and the start.
+                port.stopReading()
+        return port
+
+    def _transport(self, kind: Any, *args: Any) -> Any:
+        *others, _reactor = args
+        return kind(*others, self._make_connections(), sendfile=self._sendfile)
+
+
+def _start_reading(port: Any) -> Any:
+    if isinstance(port, tcp.Port):
+        port.startReading()
+    return port
+
+
+def _why(error: object) -> str:
+    if isinstance(error, CannotListenError):
+        return _why_not(error.socketError, (error.interface or "::", error.port))
+    return str(error)
+
+
+def adopt(reactor: Any, sock: socket.socket) -> IStreamServerEndpoint:
+    """An endpoint that listens on `sock`, which it takes over."""
+    return AdoptedStreamServerEndpoint(reactor, sock.detach(), sock.family)

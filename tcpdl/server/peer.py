@@ -1,0 +1,21 @@
+"""Addresses of clients, written for people. Imports Twisted only."""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv4Address, IPv6Address
+
+
+def peer_name(address: object) -> str:
+    """`address` as `192.0.2.1:1234` or `[2001:db8::1]:1234`.
+
+    An IPv4 client of a port that serves both families comes as `::ffff:192.0.2.1`; it is shown
+    as what it is. Other addresses (a Unix socket's) are shown as their class shows them.
+    """
+    if isinstance(address, IPv4Address):
+        return f"{address.host}:{address.port}"
+    if isinstance(address, IPv6Address):
+        mapped = address.host.removeprefix("::ffff:")
+        if "." in mapped:
+            return f"{mapped}:{address.port}"
+        return f"[{address.host}]:{address.port}"
+    return str(address)

@@ -1,0 +1,185 @@
+"""The raw dialect over Twisted: a name comes in, the bytes of the file go out.
+
+Imports `wire`, `content` and the modules beside it. PROTOCOL.md section 2 is the specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from tcpdl.content.directory import Directory, File
+from tcpdl.content.errors import Absent, NotServed, Unavailable
+from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.lingering import LingeringProtocol
+from tcpdl.server.peer import peer_name
+from tcpdl.server.sending import send_file
+from tcpdl.server.transport import FileCutShort
+from tcpdl.wire.names import NameRefused, parse_name
+from tcpdl.wire.raw import DEFAULT_ENCODINGS, HELP, HELP_NAMES, RawRequest, spellings
+from tcpdl.wire.text import printable
+
+QUIET_MILLISECONDS = 50
+"""After this much silence, what has come is the whole name. Clients that send a name and nothing
+to end it wait this long."""
+
+REQUEST_SECONDS = 60.0
+"""How long a client may take to send its request. A person may be typing it."""
+
+_log = Logger()
+
+
+class Raw(LingeringProtocol):
+    """One connection: one name, one file."""
+
+    factory: RawFactory
+
+    def __init__(self, factory: RawFactory) -> None:
+        super().__init__(factory.deadlines)
+        self.factory = factory
+        self._request: RawRequest | None = RawRequest()
+        self._quiet: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        self.deadlines.set(self, REQUEST_SECONDS)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._request is None:
+            self.discard(data)
+            return
+        try:
+            name = self._request.feed(data)
+        except NameRefused as refusal:
+            self._refuse(b"", str(refusal))
+            return
+        if name is not None:
+            self._answer(name)
+        elif self._quiet is not None:
+            self._quiet.reset(self.factory.quiet)
+        elif self.factory.quiet > 0:
+            self._quiet = self.factory.clock.callLater(self.factory.quiet, self._fell_silent)
+
+    def readConnectionLost(self) -> None:
+        super().readConnectionLost()
+        if self._request is None:
+            return
+        if self._request:
+            self._answer(self._request.finish())
+        else:
+            self._stop_asking()
+            self.finish()  # it came and went without a word, as a port check does
+
+    def overdue(self) -> None:
+        if self._request is not None:
+            _log.info("{peer} sent no request in time", peer=self._peer)
+            self._stop_asking()
+            self.finish()
+        else:
+            super().overdue()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_asking()
+        super().connectionLost(reason)
+
+    def _fell_silent(self) -> None:
+        self._quiet = None
+        assert self._request is not None
+        self._answer(self._request.finish())
+
+    def _stop_asking(self) -> None:
+        self._request = None
+        if self._quiet is not None:
+            self._quiet.cancel()
+            self._quiet = None
+
+    def _answer(self, name: bytes) -> None:
+        self._stop_asking()
+        try:
+            file, spelling = self.factory.open(name)
+        except (NameRefused, NotServed) as problem:
+            if name in HELP_NAMES:
+                self.transport.write(HELP)
+                self.finish()
+            else:
+                self._refuse(name, str(problem))
+            return
+        self.owe()
+        send_file(self.transport, file.fd, 0, file.size).addBoth(self._sent, file, spelling)
+
+    def _sent(self, result: int | Failure, file: File, name: bytes) -> None:
+        file.close()
+        if isinstance(result, Failure):
+            why = result.value if result.check(FileCutShort) else "the client went away"
+            _log.info(
+                "{peer} did not get all of {name}: {why}",
+                peer=self._peer,
+                name=printable(name),
+                why=why,
+            )
+        else:
+            _log.info(
+                "{peer} got {name}, {size} bytes",
+                peer=self._peer,
+                name=printable(name),
+                size=result,
+            )
+            self.finish()
+
+    def _refuse(self, name: bytes, why: str) -> None:
+        """Answer with no bytes: that is how this dialect says no. The log says why."""
+        self._stop_asking()
+        _log.info(
+            "{peer} got nothing for {name}: {why}", peer=self._peer, name=printable(name), why=why
+        )
+        self.finish()
+
+    @property
+    def _peer(self) -> str:
+        return peer_name(self.transport.getPeer())
+
+
+class RawFactory(Factory):
+    """Makes the `Raw` protocols of one port: all that they share."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        directory: Directory,
+        clock: IReactorTime,
+        deadlines: Deadlines,
+        *,
+        quiet: float = QUIET_MILLISECONDS / 1000,
+        encodings: Sequence[str] = DEFAULT_ENCODINGS,
+    ) -> None:
+        """`quiet` is in seconds; 0 waits for the end of the line or of the client's stream."""
+        self.directory = directory
+        self.clock: Any = clock
+        self.deadlines = deadlines
+        self.quiet = quiet
+        self.encodings = encodings
+
+    def buildProtocol(self, addr: IAddress | None) -> Raw:  # type: ignore[override]
+        return Raw(self)
+
+    def open(self, name: bytes) -> tuple[File, bytes]:
+        """Open the file that `name` stands for, in the first of the encodings that names one.
+
+        Returns it with the name it has here. Raises `NotServed` or `NameRefused`, with what is
+        to be said of the last spelling tried.
+        """
+        problem: Exception = Absent("it is in none of the encodings that names are read in")
+        for spelling in spellings(name, self.encodings):
+            try:
+                safe = parse_name(spelling, hidden=self.directory.hidden)
+                return self.directory.open_file(safe), spelling
+            except Unavailable:
+                raise
+            except (NameRefused, NotServed) as found:
+                problem = found
+        raise problem

@@ -1,0 +1,80 @@
+"""Send a file over whatever transport a protocol was given. Imports `server.transport`.
+
+Over a `PlainTransport` that is its own `sendFile`. Any other (TLS, a Unix socket, one that tests
+made) gets the file through its public `IConsumer` face, read and written piece by piece.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPullProducer
+from zope.interface import implementer
+
+from tcpdl.server.transport import FileCutShort, plain
+
+PIECE = 64 * 1024
+"""Bytes read and written at a time."""
+
+
+def send_file(transport: Any, fd: int, offset: int, count: int) -> Deferred[int]:
+    """Send `count` bytes of `fd` from `offset` over `transport`.
+
+    The Deferred and its failures are those of `IFileTransport.sendFile`, but that it fires when
+    the last byte was written to the transport, whose own buffer may still hold it.
+    """
+    direct = plain(transport)
+    if direct is not None:
+        sent: Deferred[int] = direct.sendFile(fd, offset, count)
+        return sent
+    return _Pump(transport, fd, offset, count).start()
+
+
+@implementer(IPullProducer)
+class _Pump:
+    """Reads the file whenever the transport asks for more."""
+
+    def __init__(self, transport: Any, fd: int, offset: int, count: int) -> None:
+        self._transport = transport
+        self._fd = fd
+        self._offset = offset
+        self._end = offset + count
+        self._count = count
+        self._done: Deferred[int] = Deferred(lambda _: transport.abortConnection())
+
+    def start(self) -> Deferred[int]:
+        if self._count:
+            self._transport.registerProducer(self, False)
+        else:
+            self._done.callback(0)
+        return self._done
+
+    def resumeProducing(self) -> None:
+        try:
+            data = os.pread(self._fd, min(PIECE, self._end - self._offset), self._offset)
+        except OSError as error:
+            return self._cut_short(os.strerror(error.errno or 0))
+        if not data:
+            return self._cut_short("the file became shorter")
+        self._offset += len(data)
+        self._transport.write(data)
+        if self._offset == self._end:
+            self._transport.unregisterProducer()
+            self._done.callback(self._count)
+        return None
+
+    def stopProducing(self) -> None:
+        """The connection was lost."""
+        self._fail("the connection was lost")
+
+    def _cut_short(self, why: str) -> None:
+        self._transport.unregisterProducer()
+        self._transport.abortConnection()
+        self._fail(why)
+
+    def _fail(self, why: str) -> None:
+        if not self._done.called:
+            sent = self._count - (self._end - self._offset)
+            self._done.errback(FileCutShort(sent, self._count, why))

@@ -1,0 +1,302 @@
+"""The transport that sends files: a `tcp.Server` that knows `sendfile(2)`.
+
+Imports Twisted only. It is set as the documented `Port.transport` after `listen()` returned, and
+overrides public methods only. What it adds to its base class:
+
+- `sendFile(fd, offset, count)`, in order with everything written before and after it;
+- what is written while nothing waits is offered to the socket at once, which saves a small
+  answer two changes of the epoll set, a turn of the reactor and a buffer;
+- `bytes_sent`, so that whoever watches a connection can tell progress from a stall.
+
+The order is kept by one rule: bytes written before a file wait in the base class's buffer, and
+the file with all that comes after it in a queue of our own. The base class thus meets an empty
+buffer with a half-close or a close pending only when nothing is left in that queue.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet import main, tcp, unix
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ITCPTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+SEND_MOST = 1024 * 1024
+"""Bytes of a file sent in one call, so that thousands of clients share the daemon fairly."""
+
+COPY_MOST = 128 * 1024
+"""The same where the file is read and written instead; more would only be read twice."""
+
+AHEAD = 8 * 1024 * 1024
+"""How far ahead of what is sent the kernel is asked to read from the disk."""
+
+_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EBUSY}
+_PEER_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED}
+
+SendFile = Callable[[int, int, int, int], int]
+"""The signature of `os.sendfile(out_fd, in_fd, offset, count)`."""
+
+
+class FileCutShort(Exception):
+    """A file could not be sent to its promised end, so the connection was reset."""
+
+    def __init__(self, sent: int, count: int, why: str) -> None:
+        super().__init__(f"{sent} of {count} bytes sent: {why}")
+        self.sent = sent
+        self.count = count
+
+
+class IFileTransport(ITCPTransport):
+    """A TCP transport that sends files without copying them through the process."""
+
+    def sendFile(fd: int, offset: int, count: int) -> Deferred[int]:  # noqa: N805
+        """Send `count` bytes of the file `fd` from `offset`, after all that was written before.
+
+        The descriptor must stay open until the Deferred fires: with `count` once the last byte
+        is in the kernel's hands, or with a failure: `FileCutShort` if the file ended or could
+        not be read before `count` bytes (the connection is then reset, so that a short file
+        never looks whole), or the reason why the connection was lost. To cancel it is to reset
+        the connection.
+        """
+
+
+class _Sending:
+    """A file in the queue: what of it is still to be sent."""
+
+    __slots__ = ("advised", "copying", "done", "end", "fd", "offset", "start")
+
+    def __init__(self, fd: int, offset: int, count: int, cancel: Callable[[Any], None]) -> None:
+        self.fd = fd
+        self.start = self.offset = offset
+        self.end = offset + count
+        self.advised = offset
+        self.copying = False
+        self.done: Deferred[int] = Deferred(cancel)
+
+
+class PlainTransport:
+    """Base of the transports whose methods act on the wire itself.
+
+    `isinstance(transport, PlainTransport)` is the question to ask before a file is sent or a
+    connection half-closed. Not `providedBy`, and not whether the method is there: a TLS or PROXY
+    wrapper copies the interfaces of the transport below it and forwards unknown names to it, so
+    both would say yes, and plain bytes would enter an encrypted stream.
+    """
+
+    TLS = False
+    bytes_sent = 0
+    """Bytes handed to the kernel so far."""
+
+
+def plain(transport: object) -> Any:
+    """`transport` if it may send files and half-close (`PlainTransport`), else `None`."""
+    return transport if isinstance(transport, PlainTransport) and not transport.TLS else None
+
+
+class _FileSending(PlainTransport, tcp.Server):
+    """What both kinds of transport below share."""
+
+    _held = False  # the base class's buffer holds bytes
+    _waiting = 0  # bytes in the queue, files not counted
+    _aborted = False
+    _ending: Callable[[], None] | None = None  # how to end once the queue is empty
+
+    def __init__(
+        self,
+        sock: Any,
+        protocol: Any,
+        client: Any,
+        server: Any,
+        sessionno: int,
+        reactor: Any,
+        *,
+        sendfile: SendFile | None = os.sendfile,
+    ) -> None:
+        """As the base class; `sendfile=None` makes it read and write instead."""
+        self._queue: deque[_Sending | bytes] = deque()
+        self._sendfile = sendfile
+        super().__init__(sock, protocol, client, server, sessionno, reactor)
+
+    # Sending.
+
+    def sendFile(self, fd: int, offset: int, count: int) -> Deferred[int]:
+        if self.TLS:
+            raise RuntimeError("sendFile would put plain bytes into a TLS stream")
+        if offset < 0 or count < 0:
+            raise ValueError(f"offset {offset} and count {count} must not be negative")
+        if not self.connected or self._aborted or self.disconnecting or self._ending:
+            return fail(ConnectionDone("the connection is closing"))
+        sending = _Sending(fd, offset, count, lambda _: self.abortConnection())
+        idle = not self._queue and not self._held
+        self._queue.append(sending)
+        if idle and self._send_some(sending) is None and sending.offset == sending.end:
+            self._queue.popleft()
+            sending.done.callback(count)
+        else:
+            # Whatever went wrong will go wrong again, where the reactor can be told.
+            self.startWriting()
+        return sending.done
+
+    def write(self, data: bytes) -> None:
+        if self.TLS or self._held or not self.connected or self._aborted:
+            super().write(data)
+        elif self._queue:
+            self._queue.append(data)
+            self._waiting += len(data)
+            if self._waiting > self.bufferSize:
+                self._pause_producer()
+        else:
+            sent = self.writeSomeData(data)
+            if not isinstance(sent, int):
+                sent = 0  # the reactor will meet the error again, and tell the protocol
+            if sent < len(data):
+                self._held = True
+                super().write(data[sent:] if sent else data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        self.write(b"".join(iovec))
+
+    def writeSomeData(self, data: bytes) -> int | Any:
+        if not data:
+            return 0  # the base class asks when it has only a close to do
+        sent = super().writeSomeData(data)
+        if isinstance(sent, int):
+            self.bytes_sent += sent
+        return sent
+
+    def doWrite(self) -> Any:
+        if self._held or not self._queue:
+            return super().doWrite()
+        sending = self._queue[0]
+        assert isinstance(sending, _Sending)
+        problem = self._send_some(sending)
+        if isinstance(problem, FileCutShort):
+            self._queue.popleft()
+            self.abortConnection()
+            sending.done.errback(problem)
+            return None
+        if problem is not None or sending.offset < sending.end:
+            return problem
+        self._queue.popleft()
+        self._move_bytes()
+        sending.done.callback(sending.end - sending.start)
+        if self._queue or self._held or self._aborted or not self.connected:
+            return None
+        # Nothing is left: the base class stops writing, asks a producer, or ends as told.
+        return super().doWrite()
+
+    def stopWriting(self) -> None:
+        # The base class says so when its buffer ran empty.
+        self._held = False
+        if not self._queue or self._aborted:
+            super().stopWriting()
+
+    def startWriting(self) -> None:
+        if not self._aborted:
+            super().startWriting()
+
+    def _move_bytes(self) -> None:
+        """Hand the bytes that followed a file to the base class, and an end that follows them."""
+        while self._queue and isinstance(data := self._queue[0], bytes):
+            self._queue.popleft()
+            self._waiting -= len(data)
+            self._held = True
+            super().write(data)
+        if not self._queue and self._ending:
+            ending, self._ending = self._ending, None
+            ending()
+
+    def _pause_producer(self) -> None:
+        producer: Any = self.producer
+        if producer is not None and self.streamingProducer and not self.producerPaused:
+            self.producerPaused = True
+            producer.pauseProducing()
+
+    def _send_some(self, sending: _Sending) -> BaseException | None:
+        """Send a part of the file; return why that cannot go on, if so."""
+        wanted = sending.end - sending.offset
+        if wanted == 0:
+            return None
+        if sending.end > sending.advised and sending.offset + AHEAD // 2 >= sending.advised:
+            self._advise(sending)
+        try:
+            if self._sendfile is None or sending.copying:
+                sent = self._copy(sending, min(wanted, COPY_MOST))
+            else:
+                sent = self._sendfile(
+                    self.fileno(), sending.fd, sending.offset, min(wanted, SEND_MOST)
+                )
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            if error.errno in _PEER_GONE:
+                return main.CONNECTION_LOST
+            if error.errno in _NO_SENDFILE and not sending.copying:
+                sending.copying = True
+                return self._send_some(sending)
+            return self._cut_short(sending, os.strerror(error.errno or 0))
+        if sent == 0:
+            return self._cut_short(sending, "the file became shorter")
+        sending.offset += sent
+        self.bytes_sent += sent
+        return None
+
+    def _copy(self, sending: _Sending, most: int) -> int:
+        data = os.pread(sending.fd, most, sending.offset)
+        return self.socket.send(data) if data else 0
+
+    def _advise(self, sending: _Sending) -> None:
+        ahead = min(sending.end - sending.advised, AHEAD)
+        with suppress(OSError):  # not every file can be read ahead; it was only advice
+            os.posix_fadvise(sending.fd, sending.advised, ahead, os.POSIX_FADV_WILLNEED)
+        sending.advised += ahead
+
+    def _cut_short(self, sending: _Sending, why: str) -> FileCutShort:
+        return FileCutShort(sending.offset - sending.start, sending.end - sending.start, why)
+
+    # Ending.
+
+    def loseConnection(self) -> None:
+        if self._queue and not self._aborted:
+            self.stopReading()
+            self._ending = super().loseConnection
+        else:
+            super().loseConnection()
+
+    def loseWriteConnection(self) -> None:
+        if self._queue and not self._aborted:
+            self._ending = self._ending or super().loseWriteConnection
+        else:
+            super().loseWriteConnection()
+
+    def abortConnection(self) -> None:
+        self._aborted = True
+        super().abortConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        queue, self._queue = self._queue, deque()
+        super().connectionLost(reason)
+        for item in queue:
+            if isinstance(item, _Sending):
+                item.done.errback(reason)
+
+
+@implementer(IFileTransport)
+class FileTransport(_FileSending):
+    """A server-side TCP connection that sends files."""
+
+
+@implementer(IFileTransport)
+class UNIXFileTransport(_FileSending, unix.Server):
+    """A server-side connection of a Unix socket that sends files.
+
+    A Unix socket knows no reset: to its client, an aborted connection ends like any other.
+    """

@@ -1,0 +1,24 @@
+"""Which dialect the first bytes of a connection speak. Pure; imports nothing of ours."""
+
+from __future__ import annotations
+
+import re
+
+_LINE_LONGEST = 8192
+"""Longest HTTP request line that is looked for: what servers commonly accept."""
+
+_REQUEST_LINE = re.compile(rb"[A-Z]{1,20} [^ \r\n]+ HTTP/[0-9]")
+_MAY_BECOME_ONE = re.compile(rb"[A-Z]{1,20}( [^\r\n]*)?\Z")
+
+
+def http_request(head: bytes) -> bool | None:
+    """Whether a connection that began with `head` speaks HTTP/1 (RFC 9112, section 3).
+
+    `None` means that more bytes are needed to tell, which can only be while the first line is
+    unfinished.
+    """
+    if _REQUEST_LINE.match(head):
+        return True
+    if len(head) < _LINE_LONGEST and _MAY_BECOME_ONE.match(head):
+        return None
+    return False

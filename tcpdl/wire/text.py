@@ -1,0 +1,31 @@
+"""Text from a peer made fit for a log or a terminal. Pure; imports nothing of ours."""
+
+from __future__ import annotations
+
+
+def printable(text: bytes | str, limit: int = 512) -> str:
+    r"""`text` as one line that shows what it holds and controls nothing.
+
+    Bytes are read as UTF-8. What Unicode calls printable stays, letters of every script
+    included; control characters, line and paragraph separators, bidirectional and other format
+    characters, and bytes that are not UTF-8 are written as `\n`, `\x1b`, `\u202e`, and so on,
+    and a backslash as `\\`. More than `limit` characters are cut, and that is shown.
+    """
+    if isinstance(text, bytes):
+        # Four bytes make one character at most, so nothing that will be shown is cut off here.
+        text = text[: 4 * limit + 4].decode("utf-8", "surrogateescape")
+    shown = text[:limit]
+    if not shown.isprintable() or "\\" in shown:
+        shown = "".join(map(_escape, shown))
+    return shown if len(text) <= limit else shown + "..."
+
+
+def _escape(character: str) -> str:
+    if character == "\\":
+        return "\\\\"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape keeps it
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
