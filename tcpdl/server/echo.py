@@ -30,7 +30,7 @@ class Echo(Protocol):
     transport: Any
 
     _head: bytes | None = b""  # what came first, until it is clear that it is no HTTP request
-    _active = True
+    _seen = 0
 
     def connectionMade(self) -> None:
         # The connection paces itself: while the client does not read what it was sent, nothing
@@ -39,7 +39,6 @@ class Echo(Protocol):
         self.factory.deadlines.set(self, IDLE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
-        self._active = True
         if self._head is not None and self._is_http(data):
             # A browser that was lured here must not be made to show back what it sent.
             self.transport.loseConnection()
@@ -55,8 +54,9 @@ class Echo(Protocol):
         return bool(verdict)
 
     def overdue(self) -> None:
-        if self._active:
-            self._active = False
+        sent = getattr(self.transport, "bytes_sent", 0)
+        if sent > self._seen:
+            self._seen = sent
             self.factory.deadlines.set(self, IDLE_SECONDS)
         else:
             self.transport.abortConnection()

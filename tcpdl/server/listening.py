@@ -33,8 +33,9 @@ KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 5}
 """Seconds of silence before the kernel asks whether a peer is there, seconds between two
 questions, and how many of them stay unanswered: a peer that vanished is gone in 135 s."""
 
-NOTSENT_LOWAT = 1024 * 1024
-"""Bytes the kernel holds unsent before it asks for more: what a slow client can make it hold."""
+NOTSENT_LOWAT = 128 * 1024
+"""Unsent bytes below which the kernel asks for more: two calls' worth (bench/sizes.py). It is
+also what a slow client can make the kernel hold beyond its own window."""
 
 
 class CannotListen(Exception):
@@ -118,12 +119,15 @@ class Listening(Service):
         connections: Callable[[], Any],
         sendfile: SendFile | None,
     ) -> None:
-        """Open the port of `endpoint`. Raises `CannotListen` if that fails at once.
+        """Open the port of `endpoint`, which is then `port`.
 
+        Raises `CannotListen` if that fails at once.
         `connections` gives what stands for the reactor in the eyes of the connections (see
         `server.epoll`); it is asked when the first is accepted. `sendfile` is as for
         `FileTransport`.
         """
+        self.factory = factory
+        self.port: Any = None
         self._make_connections = connections
         self._sendfile = sendfile
         failures: list[Failure] = []
@@ -144,6 +148,7 @@ class Listening(Service):
         return self._opening.addCallback(lambda port: port and port.stopListening())
 
     def _opened(self, port: Any) -> Any:
+        self.port = port
         if isinstance(port, tcp.Port):
             # Accepted connections are made by what `transport` is set to, as tcp.Port documents.
             kind = UNIXFileTransport if isinstance(port, unix.Port) else FileTransport

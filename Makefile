@@ -1,0 +1,83 @@
+# Needs Python 3.10 or later, make and a package registry; all else is installed into .venv.
+
+PORT ?= 8080
+ROOT ?= examples
+# The interpreter that .venv is made with; the first that is fit for it, if left out.
+PYTHON ?=
+# Recipes read these from their environment, so that no character in them means anything to make
+# or to the shell.
+export PORT ROOT PYTHON
+
+BIN = .venv/bin
+# Written last, so that an installation which was interrupted or failed is begun anew. Holds the
+# path it was made at: one that was copied or moved along with its folder starts programs of the
+# old one. The same goes for one whose interpreter has been removed.
+STAMP = .venv/.installed
+
+ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+.PHONY: help run test format clean
+
+help:
+	@echo 'make run      serve the folder examples on port 8080'
+	@echo '              (make run PORT=9000 ROOT=/some/folder for others)'
+	@echo 'make test     check the style and the types, and run the tests: all that CI runs'
+	@echo 'make format   put the source into the common style'
+	@echo 'make clean    remove all that was made here, .venv included'
+	@echo ''
+	@echo 'PYTHON=/path/to/python3 chooses the interpreter for .venv, which is made when missing.'
+
+run: $(STAMP)
+	@exec $(BIN)/tcpdl serve "$$ROOT" --port "$$PORT"
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -f twisted/plugins/dropin.cache
+	find tcpdl twisted tests bench -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Being named and found says little about an interpreter: it may be too old, a shim with nothing
+# behind it, or lack the modules that make an environment. So each is tried.
+$(STAMP): pyproject.toml
+	@if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else \
+	    set -- python3.13 python3.12 python3.11 python3.10 python3.14 python3 python; fi; \
+	fit=; \
+	for python; do \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 \
+	        || continue; \
+	    fit=$$python; \
+	    for module in venv virtualenv; do \
+	        rm -rf .venv; \
+	        if "$$python" -m $$module .venv >/dev/null 2>&1 \
+	            && $(BIN)/python -m pip --version >/dev/null 2>&1; then break 2; fi; \
+	        rm -rf .venv; \
+	    done; \
+	done; \
+	if [ -z "$$fit" ]; then \
+	    echo "There is no Python 3.10 or later that runs, among: $$*" >&2; \
+	    echo 'Install one (Debian, Ubuntu: apt install python3 python3-venv),' \
+	        'or say where it is: make PYTHON=/path/to/python3' >&2; \
+	    exit 1; \
+	elif [ ! -d .venv ]; then \
+	    echo "$$fit cannot make a virtual environment: its module venv or ensurepip is missing." >&2; \
+	    echo 'Install it (Debian, Ubuntu: apt install python3-venv), or virtualenv,' \
+	        'or choose another: make PYTHON=/path/to/python3' >&2; \
+	    exit 1; \
+	fi; \
+	echo "Installing into .venv, with $$($(BIN)/python -V)"
+	@# Before 21.3, which the first releases of Python 3.10 bring along, pip cannot install a
+	@# project like this one in place.
+	@$(BIN)/python -m pip install --disable-pip-version-check -q 'pip>=21.3'
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[dev]'
+	@pwd -P > $@

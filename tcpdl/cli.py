@@ -1,0 +1,268 @@
+"""The command line: `tcpdl get`, `tcpdl echo`, `tcpdl serve`.
+
+Imports `tcpdl.client` and `tcpdl.wire`; what needs Twisted is imported by the command that does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+import tcpdl
+from tcpdl.client import raw
+from tcpdl.client.echo import EchoClient
+from tcpdl.client.errors import BadRequest, ClientError, ConnectionBroken
+from tcpdl.client.progress import ProgressLine
+from tcpdl.client.receiving import cannot_write
+from tcpdl.client.target import Target, local_name
+from tcpdl.client.url import ECHO_PORT, Location, parse_port, parse_server, parse_url
+from tcpdl.wire.text import printable
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status after Ctrl-C, as shells have it."""
+
+_STATUSES = """\
+exit status:
+  0  all was done          3  no connection           6  the local file cannot be written
+  1  an internal error     4  the connection broke    130  interrupted
+  2  the command is wrong  5  no such file there
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (without the program's name); return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] == ["serve"]:
+            from tcpdl.serve import serve  # it alone needs Twisted
+
+            return serve(arguments[1:])
+        options = _parser().parse_args(arguments)
+        return int(options.run(options))
+    except ClientError as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tcpdl",
+        description="Fetch files from a tcpdl daemon, or be one.",
+        epilog=_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tcpdl {tcpdl.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    get = commands.add_parser(
+        "get",
+        help="fetch files",
+        description="Fetch files. A URL is host:port/name or tcpdl://host[:8080]/name. Without "
+        "one, on a terminal, server, port and name are asked for.",
+        epilog=_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    get.add_argument("urls", nargs="*", metavar="URL")
+    get.add_argument(
+        "-o", "--output", metavar="FILE", help="write to FILE, or to standard output for -"
+    )
+    get.add_argument(
+        "-d", "--directory", default=".", metavar="DIR", help="write below DIR, made if need be"
+    )
+    get.add_argument(
+        "--dialect",
+        choices=["auto", "raw"],
+        default="auto",
+        help="what to speak; this version speaks raw",
+    )
+    _add_timeout(get)
+    get.set_defaults(run=_get)
+
+    echo = commands.add_parser(
+        "echo",
+        help="send text to an echo or text server and print the replies",
+        description="Send the text, or else each line of standard input, and print what comes "
+        "back. Without a server, on a terminal, all is asked for.",
+        epilog=_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    echo.add_argument("server", nargs="?", metavar="HOST:PORT")
+    echo.add_argument("text", nargs="*", metavar="TEXT")
+    echo.add_argument("--encoding", default="utf-8", help="of texts and replies (utf-8)")
+    _add_timeout(echo)
+    echo.set_defaults(run=_echo)
+
+    commands.add_parser(
+        "serve", help="hand out the files of a folder, in the foreground", add_help=False
+    )
+    return parser
+
+
+def _add_timeout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="longest wait for a connection, and for more bytes on it (30)",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.001 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to a day")
+    return seconds
+
+
+# get
+
+
+def _get(options: argparse.Namespace) -> int:
+    urls: list[str] = options.urls
+    locations = [parse_url(url) for url in urls]
+    if not locations:
+        locations = [_ask_for_location()]
+    if options.output and len(locations) > 1:
+        raise BadRequest("-o takes one URL; use -d for several")
+    status = 0
+    for location in locations:
+        try:
+            _fetch(location, options)
+        except ClientError as error:
+            # One that fails keeps none of the others from being fetched.
+            status = status or _complain(error, f"{location.server}/{printable(location.path)}")
+    return status
+
+
+def _ask_for_location() -> Location:
+    _need_terminal("get", "a URL")
+    host, port = _ask_for_server("8080")
+    return Location(host, port, os.fsencode(_ask("file name: ")))
+
+
+def _fetch(location: Location, options: argparse.Namespace) -> None:
+    output: str | None = options.output
+    if output == "-":
+        sys.stdout.flush()
+        raw.fetch(location, sys.stdout.fileno(), options.timeout, _quiet)
+        return
+    if output is None:
+        folder, name = os.fsencode(options.directory), local_name(location.file_name)
+    else:
+        path = os.path.join(options.directory, output)
+        if _is_special(path):
+            _fetch_into_special(location, path, options.timeout)
+            return
+        # What the user named is followed through links, and replaced where it really is.
+        folder, name = os.path.split(os.fsencode(os.path.realpath(path)))
+        if not name or output.endswith("/"):
+            raise BadRequest(f"-o: '{printable(output)}' is a folder; use -d for that")
+    with Target(folder, name) as target:
+        progress = ProgressLine(printable(name))
+        try:
+            raw.fetch(location, target.fd, options.timeout, progress)
+        except ConnectionBroken as error:
+            raise ConnectionBroken(f"{error}; they are kept in '{target.part}'") from error
+        finally:
+            progress.close()
+        target.keep()
+
+
+def _is_special(path: str) -> bool:
+    """Whether `path` is a device, a FIFO or the like: to be written to, never to be replaced."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _fetch_into_special(location: Location, path: str, timeout: float) -> None:
+    try:
+        out = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise cannot_write(error) from error
+    try:
+        raw.fetch(location, out, timeout, _quiet)
+    finally:
+        os.close(out)
+
+
+def _quiet(count: int) -> None:
+    """Show no progress."""
+
+
+# echo
+
+
+def _echo(options: argparse.Namespace) -> int:
+    if options.server is None:
+        _need_terminal("echo", "HOST:PORT")
+        host, port = _ask_for_server(str(ECHO_PORT))
+        texts: Iterable[str] = [_ask("text: ")]
+    else:
+        host, port = parse_server(options.server, ECHO_PORT)
+        texts = [" ".join(options.text)] if options.text else _lines()
+    show = _shown if sys.stdout.isatty() else str
+    with EchoClient(host, port, options.timeout, options.encoding) as client:
+        for text in texts:
+            _print(show(client.ask(text)))
+    return 0
+
+
+def _lines() -> Iterator[str]:
+    for line in sys.stdin:
+        yield line.rstrip("\n")
+
+
+def _shown(reply: str) -> str:
+    """`reply` with what would control a terminal made visible; lines stay lines."""
+    return "\n".join(printable(line, len(line)) for line in reply.split("\n"))
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except UnicodeEncodeError:
+        sys.stdout.buffer.write((text + "\n").encode(sys.stdout.encoding, "replace"))
+    except OSError as error:
+        raise cannot_write(error) from error
+
+
+# Questions and complaints
+
+
+def _need_terminal(command: str, what: str) -> None:
+    if not sys.stdin.isatty():
+        raise BadRequest(f"{command} needs {what}; see tcpdl {command} --help")
+
+
+def _ask_for_server(default_port: str) -> tuple[str, int]:
+    host = _ask("server: ")
+    port = _ask(f"port [{default_port}]: ") or default_port
+    if not host:
+        raise BadRequest("the server is missing")
+    return host.removeprefix("[").removesuffix("]"), parse_port(port)
+
+
+def _ask(question: str) -> str:
+    try:
+        return input(question).strip()
+    except EOFError:
+        raise BadRequest("nothing was entered") from None
+
+
+def _complain(error: ClientError, what: str = "") -> int:
+    sys.stderr.write(f"tcpdl: {what}: {error}\n" if what else f"tcpdl: {error}\n")
+    return error.status

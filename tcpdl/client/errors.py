@@ -1,0 +1,40 @@
+"""What can go wrong for a client, each kind with the exit status of the command line.
+
+Imports nothing of ours. The text of an error is the sentence a person reads.
+"""
+
+
+class ClientError(Exception):
+    """Base of the errors below."""
+
+    status = 1
+
+
+class BadRequest(ClientError):
+    """What was asked for cannot be asked: correct the command. Exit status 2."""
+
+    status = 2
+
+
+class CannotConnect(ClientError):
+    """No connection came about: the name, the address or the server is wrong or away. 3."""
+
+    status = 3
+
+
+class ConnectionBroken(ClientError):
+    """The connection ended or fell silent before all had come: try again. 4."""
+
+    status = 4
+
+
+class NothingThere(ClientError):
+    """The server has no such file, or does not hand it out. 5."""
+
+    status = 5
+
+
+class CannotWrite(ClientError):
+    """The local file or output cannot be written. 6."""
+
+    status = 6

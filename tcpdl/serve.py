@@ -1,0 +1,117 @@
+"""`tcpdl serve [DIR]`: the daemon in the foreground, without twistd.
+
+Imports `tcpdl.service`, and the reactor when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.python import usage
+
+from tcpdl.client.url import join
+from tcpdl.server.addresses import machine_addresses
+from tcpdl.server.echo import EchoFactory
+from tcpdl.server.listening import CannotListen, Listening
+from tcpdl.service import Daemon, Options, make_daemon
+
+_LOOKED_AT = 1000
+"""Entries of the folder looked at for a file to show in the examples."""
+
+
+class ServeOptions(Options):
+    """The daemon's options, with the folder to serve as an argument."""
+
+    synopsis = "Usage: tcpdl serve [DIR] [options]"
+
+    def parseOptions(self, options: Any = None) -> None:
+        # getopt ends at the first argument, and the folder is mostly written before the options.
+        arguments = list(options or ())
+        if arguments and not arguments[0].startswith("-"):
+            arguments = [*arguments[1:], arguments[0]]
+        super().parseOptions(arguments)
+
+    def parseArgs(self, root: str | None = None) -> None:
+        """The folder, if it is given."""
+        if root is not None:
+            self["root"] = root
+
+
+def serve(arguments: Sequence[str]) -> int:
+    """Serve until interrupted; return the exit status."""
+    options = ServeOptions()
+    try:
+        options.parseOptions(arguments)
+    except usage.UsageError as error:
+        sys.stderr.write(f"tcpdl: {error} (see tcpdl serve --help)\n")
+        return 2
+    from twisted.internet import reactor
+
+    try:
+        daemon = make_daemon(options, reactor)
+    except CannotListen as error:
+        sys.stderr.write(f"tcpdl: {error}\n")
+        return 1
+    # What was logged until now is what the welcome says better.
+    globalLogBeginner.beginLoggingTo(
+        [textFileLogObserver(sys.stderr)], redirectStandardIO=False, discardBuffer=True
+    )
+    print("\n".join(_welcome(os.path.realpath(options["root"]), daemon)), flush=True)
+    running: Any = reactor
+    running.addSystemEventTrigger("before", "startup", daemon.startService)
+    running.addSystemEventTrigger("before", "shutdown", daemon.stopService)
+    running.run()
+    return 0
+
+
+def _welcome(root: str, daemon: Daemon) -> Iterator[str]:
+    """What is served, and lines that fetch some of it, ready to be pasted."""
+    yield f"Serving {root}; Ctrl-C ends it."
+    name = _example(root)
+    for service in daemon:
+        if not isinstance(service, Listening):
+            continue
+        for host, port in _reached_at(service.port):
+            yield ""
+            server = join(host, port)
+            if isinstance(service.factory, EchoFactory):
+                yield f"  tcpdl echo {shlex.quote(server)} hello"
+                continue
+            here = shlex.quote(name)
+            yield f"  tcpdl get {shlex.quote(f'{server}/{quote_from_bytes(os.fsencode(name))}')}"
+            yield f"  printf '%s\\n' {here} | nc {host} {port} > {here}"
+    yield ""
+
+
+def _example(root: str) -> str:
+    """A file that is there to be fetched, if it is easily found."""
+    with os.scandir(root) as entries:
+        names = sorted(
+            entry.name
+            for entry in islice(entries, _LOOKED_AT)
+            if entry.name.isprintable()
+            and not entry.name.startswith(".")
+            and entry.is_file(follow_symlinks=False)
+        )
+    return names[0] if names else "NAME"
+
+
+def _reached_at(port: Any) -> Iterator[tuple[str, int]]:
+    """The addresses and the port number at which a listening port is reached."""
+    address = port.getHost() if port is not None else None
+    if not isinstance(address, (IPv4Address, IPv6Address)):
+        return  # a Unix socket, or an endpoint of some plugin
+    if address.host not in ("::", "0.0.0.0"):  # noqa: S104 - compared, not bound
+        yield address.host, address.port
+        return
+    for host in machine_addresses():
+        if address.host == "::" or ":" not in host:
+            yield host, address.port

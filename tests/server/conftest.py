@@ -1,0 +1,255 @@
+"""What the tests of the server share: connections without a reactor, files, a watch on the log."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tcpdl.server.transport import FileTransport, UNIXFileTransport
+
+TURNS_MOST = 20_000
+"""Turns after which a connection that is not done is taken to be stuck."""
+
+
+class StubReactor:
+    """Stands for the reactor of a connection: remembers what it is asked, and has a clock."""
+
+    def __init__(self) -> None:
+        self.readers: set[object] = set()
+        self.writers: set[object] = set()
+        self.clock = Clock()
+        self.callLater = self.clock.callLater
+
+    def addReader(self, reader: object) -> None:
+        self.readers.add(reader)
+
+    def addWriter(self, writer: object) -> None:
+        self.writers.add(writer)
+
+    def removeReader(self, reader: object) -> None:
+        self.readers.discard(reader)
+
+    def removeWriter(self, writer: object) -> None:
+        self.writers.discard(writer)
+
+
+@implementer(IHalfCloseableProtocol)
+class Recorder(Protocol):
+    """Remembers what it is told."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.events: list[str] = []
+        self.reason: Failure | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def readConnectionLost(self) -> None:
+        self.events.append("read side lost")
+
+    def writeConnectionLost(self) -> None:
+        self.events.append("write side lost")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.events.append("lost")
+        self.reason = reason
+
+
+class Connection:
+    """A transport, the stub reactor it registers with, and the other end of its socket."""
+
+    def __init__(
+        self, transport: Any, protocol: Any, reactor: StubReactor, peer: socket.socket
+    ) -> None:
+        self.transport = transport
+        self.protocol = protocol
+        self.reactor = reactor
+        self.peer = peer
+        self.received = b""
+        self.ended = False
+
+    @property
+    def wants_to_write(self) -> bool:
+        return self.transport in self.reactor.writers
+
+    @property
+    def wants_to_read(self) -> bool:
+        return self.transport in self.reactor.readers
+
+    def write_turn(self) -> None:
+        """What the reactor does when the socket can be written to."""
+        if not self.wants_to_write:
+            return
+        reason = self.transport.doWrite()
+        if reason is not None:
+            self.lose(reason)
+
+    def lose(self, reason: BaseException) -> None:
+        """What the reactor does with a connection that is lost."""
+        self.reactor.removeReader(self.transport)
+        self.reactor.removeWriter(self.transport)
+        self.transport.connectionLost(Failure(reason))
+
+    def take(self, most: int = 65536) -> int:
+        """Let the peer read once, without waiting; returns how many bytes that brought."""
+        try:
+            data = self.peer.recv(most, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        self.received += data
+        self.ended = not data
+        return len(data)
+
+    def drain(self, *, to_the_end: bool = False) -> bytes:
+        """Alternate both sides until the transport is content, or the peer's stream has ended.
+
+        Returns all that the peer got.
+        """
+        for _ in range(TURNS_MOST):
+            self.write_turn()
+            if self.take():
+                continue
+            if self.ended if to_the_end else not self.wants_to_write:
+                return self.received
+            writers = [self.transport] if self.wants_to_write else []
+            if not any(select.select([self.peer], writers, [], 5)):
+                break
+        raise AssertionError(f"stuck after {len(self.received)} bytes")
+
+    def send(self, fd: int, offset: int, count: int) -> list[Any]:
+        """Send a file; what that comes to, a number or an exception, will be in the list."""
+        outcome: list[Any] = []
+        sending = self.transport.sendFile(fd, offset, count)
+        sending.addCallbacks(outcome.append, lambda failure: outcome.append(failure.value))
+        return outcome
+
+    def fill(self) -> bytes:
+        """Write until the kernel takes no more; returns what was written."""
+        written = b""
+        while not self.wants_to_write:
+            written += b"." * 4096
+            self.transport.write(b"." * 4096)
+        return written
+
+    def read_to_end(self) -> bytes:
+        """Read, waiting, to the end of what the peer is sent. Raises if that is a reset."""
+        self.peer.settimeout(20)
+        while data := self.peer.recv(65536):
+            self.received += data
+        self.ended = True
+        return self.received
+
+    def close(self) -> None:
+        if self.transport.connected:
+            self.transport.abortConnection()
+        self.reactor.clock.advance(1)
+        self.peer.close()
+
+
+Connect = Callable[..., Connection]
+
+
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    return ours, peer
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Makes connections. At the end none may still ask to write: that would be a busy loop."""
+    made: list[Connection] = []
+
+    def make(
+        kind: str = "pair", *, sndbuf: int | None = None, protocol: Any = None, **options: Any
+    ) -> Connection:
+        ours, peer = _tcp_pair() if kind == "tcp" else socket.socketpair()
+        if sndbuf is not None:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
+        protocol = protocol or Recorder()
+        reactor = StubReactor()
+        server = SimpleNamespace(_realPortNumber=0)
+        transport: Any
+        if kind == "unix":
+            transport = UNIXFileTransport(ours, protocol, "", server, 0, reactor, **options)
+        else:
+            client = ("127.0.0.1", 1)
+            transport = FileTransport(ours, protocol, client, server, 0, reactor, **options)
+        made.append(Connection(transport, protocol, reactor, peer))
+        protocol.makeConnection(transport)
+        return made[-1]
+
+    yield make
+    stray = [connection for connection in made if connection.reactor.writers]
+    for connection in made:
+        connection.close()
+    assert not stray, "a writer was left registered"
+
+
+@pytest.fixture
+def open_file(tmp_path: Path) -> Iterator[Callable[[bytes], int]]:
+    """Makes a file that holds some bytes, and opens it; the descriptor can be written to."""
+    opened: list[int] = []
+
+    def make(content: bytes) -> int:
+        path = tmp_path / f"open-{len(opened)}"
+        path.write_bytes(content)
+        opened.append(os.open(path, os.O_RDWR))
+        return opened[-1]
+
+    yield make
+    for fd in opened:
+        os.close(fd)
+
+
+class Log:
+    """What was logged while a test ran."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._failures: list[Failure] = []
+
+    def __call__(self, event: Any) -> None:
+        if event.get("log_namespace", "").startswith("tcpdl."):
+            self.lines.append(formatEvent(event))
+        failure = event.get("log_failure")
+        if failure is not None:
+            self._failures.append(failure)
+
+    def flush(self) -> list[BaseException]:
+        """The errors that were logged; from now on they do not fail the test."""
+        failures, self._failures = self._failures, []
+        return [failure.value for failure in failures]
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[Log]:
+    """The log; an error in it that a test did not expect fails the test."""
+    watch = Log()
+    globalLogPublisher.addObserver(watch)
+    yield watch
+    globalLogPublisher.removeObserver(watch)
+    assert watch.flush() == []
+
+
+@pytest.fixture
+def descriptors() -> Callable[[], int]:
+    """Counts the open descriptors of this process."""
+    return lambda: len(os.listdir("/proc/self/fd"))
