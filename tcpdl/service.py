@@ -26,6 +26,7 @@ from tcpdl.server.deadlines import Deadlines, run_on_monotonic_clock
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.listening import CannotListen, Listening, adopt, bind
 from tcpdl.server.raw import QUIET_MILLISECONDS, RawFactory
+from tcpdl.server.warming import Warmer
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, parse_encodings
 
 DEFAULT_PORT = 8080
@@ -177,14 +178,23 @@ class Daemon(MultiService):
         self._reactor = reactor
         self._sendfile = os.sendfile if sendfile else None
         self._connections: Any = None
+        self._warmer = Warmer(reactor)
+        self.addService(self._warmer)
 
     def listen(self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
         """Open the port of `endpoint`, and serve `factory` on it while the daemon runs.
 
         Raises `CannotListen`.
         """
-        service = Listening(endpoint, factory, self._shared_connections, self._sendfile)
-        self.addService(service)
+        self.addService(
+            Listening(
+                endpoint,
+                factory,
+                self._shared_connections,
+                sendfile=self._sendfile,
+                warmer=self._warmer,
+            )
+        )
 
     def startService(self) -> None:
         run_on_monotonic_clock(self._reactor)

@@ -110,7 +110,8 @@ class EpollSet:
                 self._drop(member, Failure(main.CONNECTION_LOST))
             return
         # Reading may have closed it, or made it stop writing.
-        if event & _OUT and self._members.get(number) is member and self._interest[number] & _OUT:
+        there = self._numbers.get(member) == number and self._interest[number] & _OUT
+        if event & _OUT and there:
             reason = member.doWrite()
             if reason is not None:
                 self._drop(member, Failure(reason))

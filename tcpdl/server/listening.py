@@ -24,7 +24,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
-from tcpdl.server.transport import FileTransport, SendFile, UNIXFileTransport
+from tcpdl.server.transport import FileTransport, UNIXFileTransport
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn."""
@@ -117,19 +117,19 @@ class Listening(Service):
         endpoint: IStreamServerEndpoint,
         factory: IProtocolFactory,
         connections: Callable[[], Any],
-        sendfile: SendFile | None,
+        **sending: Any,
     ) -> None:
         """Open the port of `endpoint`, which is then `port`.
 
         Raises `CannotListen` if that fails at once.
         `connections` gives what stands for the reactor in the eyes of the connections (see
-        `server.epoll`); it is asked when the first is accepted. `sendfile` is as for
-        `FileTransport`.
+        `server.epoll`); it is asked when the first is accepted. The other arguments are
+        those of `FileTransport`, by name.
         """
         self.factory = factory
         self.port: Any = None
         self._make_connections = connections
-        self._sendfile = sendfile
+        self._sending = sending
         failures: list[Failure] = []
         self._opening: Deferred[Any] = endpoint.listen(factory)
         self._opening.addCallback(self._opened)
@@ -162,7 +162,7 @@ class Listening(Service):
 
     def _transport(self, kind: Any, *args: Any) -> Any:
         *others, _reactor = args
-        return kind(*others, self._make_connections(), sendfile=self._sendfile)
+        return kind(*others, self._make_connections(), **self._sending)
 
 
 def _start_reading(port: Any) -> Any:

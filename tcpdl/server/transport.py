@@ -1,7 +1,7 @@
 """The transport that sends files: a `tcp.Server` that knows `sendfile(2)`.
 
-Imports Twisted only. It is set as the documented `Port.transport` after `listen()` returned, and
-overrides public methods only. What it adds to its base class:
+Imports `server.warming`. It is set as the documented `Port.transport` after `listen()` returned,
+and overrides public methods only. What it adds to its base class:
 
 - `sendFile(fd, offset, count)`, in order with everything written before and after it;
 - what is written while nothing waits is offered to the socket at once, which saves a small
@@ -28,6 +28,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from tcpdl.server.warming import WARM_MOST, Warmer, would_wait
 
 SEND_MOST = 64 * 1024
 """Bytes of a file sent in one call. As much as one pipe and one segment of the loopback hold, and
@@ -71,13 +73,13 @@ class IFileTransport(ITCPTransport):
 class _Sending:
     """A file in the queue: what of it is still to be sent."""
 
-    __slots__ = ("advised", "copying", "done", "end", "fd", "offset", "start")
+    __slots__ = ("advised", "copying", "done", "end", "fd", "offset", "start", "warm")
 
     def __init__(self, fd: int, offset: int, count: int, cancel: Callable[[Any], None]) -> None:
         self.fd = fd
         self.start = self.offset = offset
         self.end = offset + count
-        self.advised = offset
+        self.advised = self.warm = offset
         self.copying = False
         self.done: Deferred[int] = Deferred(cancel)
 
@@ -108,6 +110,7 @@ class _FileSending(PlainTransport, tcp.Server):
     _read_most = 4 * 1024  # allocating more than comes costs more than a second read
     _waiting = 0  # bytes in the queue, files not counted
     _aborted = False
+    _parked = False  # a thread reads what is to be sent next
     _ending: Callable[[], None] | None = None  # how to end once the queue is empty
 
     def __init__(
@@ -120,10 +123,15 @@ class _FileSending(PlainTransport, tcp.Server):
         reactor: Any,
         *,
         sendfile: SendFile | None = os.sendfile,
+        warmer: Warmer | None = None,
     ) -> None:
-        """As the base class; `sendfile=None` makes it read and write instead."""
+        """As the base class; `sendfile=None` makes it read and write instead.
+
+        With a `warmer` that runs, pages that are not in memory are read in its threads.
+        """
         self._queue: deque[_Sending | bytes] = deque()
         self._sendfile = sendfile
+        self._warmer = warmer
         super().__init__(sock, protocol, client, server, sessionno, reactor)
 
     # Receiving.
@@ -220,7 +228,7 @@ class _FileSending(PlainTransport, tcp.Server):
             super().stopWriting()
 
     def startWriting(self) -> None:
-        if not self._aborted:
+        if not self._aborted and not self._parked:
             super().startWriting()
 
     def _move_bytes(self) -> None:
@@ -245,15 +253,22 @@ class _FileSending(PlainTransport, tcp.Server):
         wanted = sending.end - sending.offset
         if wanted == 0:
             return None
+        wanted = min(wanted, SEND_MOST)
         if sending.end > sending.advised and sending.offset + AHEAD // 2 >= sending.advised:
             self._advise(sending)
+        if (
+            sending.offset >= sending.warm
+            and self._warmer is not None
+            and self._warmer.running
+            and would_wait(sending.fd, sending.offset + wanted - 1)
+        ):
+            self._park(sending, self._warmer)
+            return None
         try:
             if self._sendfile is None or sending.copying:
-                sent = self._copy(sending, min(wanted, SEND_MOST))
+                sent = self._copy(sending, wanted)
             else:
-                sent = self._sendfile(
-                    self.fileno(), sending.fd, sending.offset, min(wanted, SEND_MOST)
-                )
+                sent = self._sendfile(self.fileno(), sending.fd, sending.offset, wanted)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
@@ -268,6 +283,19 @@ class _FileSending(PlainTransport, tcp.Server):
         sending.offset += sent
         self.bytes_sent += sent
         return None
+
+    def _park(self, sending: _Sending, warmer: Warmer) -> None:
+        """Send nothing more until a thread has read what comes next."""
+        count = min(sending.end - sending.offset, WARM_MOST)
+        sending.warm = sending.offset + count
+        self._parked = True
+        self.reactor.removeWriter(self)
+        warmer.warm(sending.fd, sending.offset, count, self._unpark)
+
+    def _unpark(self) -> None:
+        self._parked = False
+        if self.connected:
+            self.startWriting()
 
     def _copy(self, sending: _Sending, most: int) -> int:
         data = os.pread(sending.fd, most, sending.offset)

@@ -1,0 +1,73 @@
+"""Reads file pages from the disk in threads, so that sending them does not block the reactor.
+
+Imports Twisted only. `sendfile` waits for the disk when a page is not in memory, and everybody
+else waits with it. Linux can say whether a read would wait (`preadv2` with RWF_NOWAIT): pages that
+would are first read by a thread, and thrown away; they are in memory then. Pages that are there,
+and file systems that cannot tell (tmpfs has no disk; NFS does not say), are sent at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.python.threadpool import ThreadPool
+
+WARM_MOST = 1024 * 1024
+"""Bytes a thread reads before what it read is sent: some ten milliseconds of a slow disk."""
+
+THREADS = 8
+"""Disk reads under way at once; more wait for their turn."""
+
+_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+_BYTE = [bytearray(1)]
+
+
+def would_wait(fd: int, position: int) -> bool:
+    """Whether reading the byte at `position` of `fd` is known to wait for the disk."""
+    if not _NOWAIT:
+        return False
+    try:
+        os.preadv(fd, _BYTE, position, _NOWAIT)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # the file system cannot tell, or the read will fail anyway
+    return False
+
+
+class Warmer(Service):
+    """The threads that read."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(0, THREADS, "tcpdl-disk")
+
+    def startService(self) -> None:
+        super().startService()
+        self._pool.start()
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._pool.stop()
+
+    def warm(self, fd: int, offset: int, count: int, done: Callable[[], None]) -> None:
+        """Read `count` bytes from `offset` of the file `fd`, then call `done` in the reactor.
+
+        The descriptor may be closed meanwhile. An error while reading is not reported: whoever
+        sends the bytes will meet it again.
+        """
+        mine = os.dup(fd)
+
+        def read() -> None:
+            try:
+                with suppress(OSError):
+                    os.preadv(mine, [bytearray(count)], offset)
+            finally:
+                os.close(mine)
+                self._reactor.callFromThread(done)
+
+        self._pool.callInThread(read)
