@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import tcpdl
 from tcpdl.client import raw
 from tcpdl.client.echo import EchoClient
-from tcpdl.client.errors import BadRequest, ClientError, ConnectionBroken
+from tcpdl.client.errors import BadRequest, CannotWrite, ClientError, ConnectionBroken
 from tcpdl.client.progress import ProgressLine
 from tcpdl.client.receiving import cannot_write
 from tcpdl.client.target import Target, local_name
@@ -45,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except ClientError as error:
         return _complain(error)
+    except BrokenPipeError:
+        # Nobody reads standard output any more; the interpreter would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CannotWrite.status
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return INTERRUPTED
@@ -63,8 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     get = commands.add_parser(
         "get",
         help="fetch files",
-        description="Fetch files. A URL is host:port/name or tcpdl://host[:8080]/name. Without "
-        "one, on a terminal, server, port and name are asked for.",
+        description="Fetch files. A URL is host:port/name or tcpdl://host[:8080]/name.\n"
+        "Without one, on a terminal, server, port and name are asked for.",
         epilog=_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -87,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     echo = commands.add_parser(
         "echo",
         help="send text to an echo or text server and print the replies",
-        description="Send the text, or else each line of standard input, and print what comes "
+        description="Send the text, or else each line of standard input, and print what comes\n"
         "back. Without a server, on a terminal, all is asked for.",
         epilog=_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -93,7 +93,7 @@ class EpollSet:
     def connectionLost(self, reason: Failure) -> None:
         """The reactor shuts down: so do all members."""
         for member in self.removeAll():
-            member.connectionLost(reason)
+            self._drop(member, reason)
         self._epoll.close()
 
     def _serve(self, member: Any, number: int, event: int) -> None:
@@ -125,7 +125,10 @@ class EpollSet:
 
     def _drop(self, member: Any, failure: Failure) -> None:
         self._watch(member, 0, _IN | _OUT)
-        member.connectionLost(failure)
+        try:
+            member.connectionLost(failure)
+        except Exception:  # noqa: BLE001 - it must not reach the others
+            _log.failure("unexpected error when {member!r} was lost", member=member)
 
     # IReactorFDSet, and what else a connection asks of its reactor.
 

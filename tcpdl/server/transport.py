@@ -84,6 +84,10 @@ class _Sending:
         self.done: Deferred[int] = Deferred(cancel)
 
 
+_NOTHING: deque[_Sending | bytes] = deque(maxlen=0)
+"""The queue of all connections that sent no file yet: an empty deque takes 600 bytes."""
+
+
 class PlainTransport:
     """Base of the transports whose methods act on the wire itself.
 
@@ -107,6 +111,7 @@ class _FileSending(PlainTransport, tcp.Server):
     """What both kinds of transport below share."""
 
     _held = False  # the base class's buffer holds bytes, or nothing may go out any more
+    _queue = _NOTHING
     _read_most = 4 * 1024  # allocating more than comes costs more than a second read
     _waiting = 0  # bytes in the queue, files not counted
     _aborted = False
@@ -129,7 +134,6 @@ class _FileSending(PlainTransport, tcp.Server):
 
         With a `warmer` that runs, pages that are not in memory are read in its threads.
         """
-        self._queue: deque[_Sending | bytes] = deque()
         self._sendfile = sendfile
         self._warmer = warmer
         super().__init__(sock, protocol, client, server, sessionno, reactor)
@@ -162,6 +166,8 @@ class _FileSending(PlainTransport, tcp.Server):
             return fail(ConnectionDone("the connection is closing"))
         sending = _Sending(fd, offset, count, lambda _: self.abortConnection())
         idle = not self._held and not self._queue
+        if self._queue is _NOTHING:
+            self._queue = deque()
         self._queue.append(sending)
         if idle and self._send_some(sending) is None and sending.offset == sending.end:
             self._queue.popleft()
@@ -330,11 +336,13 @@ class _FileSending(PlainTransport, tcp.Server):
         super().abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:
-        queue, self._queue = self._queue, deque()
-        super().connectionLost(reason)
-        for item in queue:
-            if isinstance(item, _Sending):
-                item.done.errback(reason)
+        queue, self._queue = self._queue, _NOTHING
+        try:
+            super().connectionLost(reason)
+        finally:
+            for item in queue:
+                if isinstance(item, _Sending):
+                    item.done.errback(reason)
 
 
 @implementer(IFileTransport)
