@@ -61,7 +61,7 @@ def compare(
         "tcpdl + nc -N": ["sh", "-c", nc],
         "tcpdl + tcpdl get": [tcpdl, "get", f"127.0.0.1:{daemon.port}/big", "-o", str(out)],
     }
-    spent = {name: 0.0 for name in commands}
+    spent = dict.fromkeys(commands, 0.0)
 
     def timed(name: str) -> Callable[[], float]:
         def run() -> float:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tcpdl.content.errors import Absent, IsFolder, NotServed, Refused, Unavailable
-from tcpdl.wire.names import Name, NameRefused, follow_link
+from tcpdl.wire.names import Name, NameRefused, check_segment, follow_link
 
 MAX_LINKS = 16
 """Symbolic links followed for one name. A loop ends here; the kernel's own limit is 40."""
@@ -70,7 +70,8 @@ class Directory:
         """
         self.hidden = hidden
         self.symlinks = symlinks
-        self.path = os.path.realpath(os.fsencode(path))
+        self.path = os.path.realpath(os.fsencode(path)).rstrip(b"/")
+        """The absolute path, for links whose text is absolute; empty for the root of all."""
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def close(self) -> None:
@@ -93,6 +94,8 @@ class Directory:
 
     def _walk(self, name: Name) -> File:
         segments = name.segments
+        for segment in segments:
+            check_segment(segment, hidden=self.hidden)
         for _ in range(MAX_LINKS + 1):
             if not segments:
                 raise IsFolder("the name is that of the served folder itself")
@@ -112,7 +115,10 @@ class Directory:
             for index, segment in enumerate(segments[:last]):
                 try:
                     below = os.open(segment, _FOLDER, dir_fd=held)
-                except NotADirectoryError:
+                except OSError as error:
+                    # Linux says ENOTDIR of a link that is not to be followed, others do not.
+                    if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.EMLINK):
+                        raise
                     target = _link_target(segment, held)
                     if target is None:
                         raise

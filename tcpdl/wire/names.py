@@ -56,6 +56,8 @@ def parse_name(name: bytes, *, hidden: bool = False) -> Name:
 
 def check_segment(segment: bytes, *, hidden: bool) -> None:
     """Raise `NameRefused` unless `segment` may stand in a `Name`."""
+    if segment in (b"", b".") or b"/" in segment or b"\0" in segment:
+        raise NameRefused("a segment is empty, '.', or holds a slash or NUL")
     if segment == b"..":
         raise NameRefused("the name climbs with '..'")
     if len(segment) > MAX_SEGMENT:

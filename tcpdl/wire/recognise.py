@@ -17,7 +17,9 @@ def http_request(head: bytes) -> bool | None:
     `None` means that more bytes are needed to tell, which can only be while the first line is
     unfinished.
     """
-    if _REQUEST_LINE.match(head):
+    if not head:
+        return None
+    if _REQUEST_LINE.match(head[:_LINE_LONGEST]):
         return True
     if len(head) < _LINE_LONGEST and _MAY_BECOME_ONE.match(head):
         return None

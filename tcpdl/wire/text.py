@@ -28,4 +28,6 @@ def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape keeps it
         return f"\\x{code - 0xDC00:02x}"
+    if 0x80 <= code <= 0xFF:  # not to be taken for such a byte
+        return f"\\u{code:04x}"
     return character.encode("unicode_escape").decode("ascii")

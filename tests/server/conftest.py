@@ -11,13 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tcpdl.content.directory import Directory
+from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.raw import RawFactory
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
 
 TURNS_MOST = 20_000
@@ -27,10 +31,10 @@ TURNS_MOST = 20_000
 class StubReactor:
     """Stands for the reactor of a connection: remembers what it is asked, and has a clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.readers: set[object] = set()
         self.writers: set[object] = set()
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.callLater = self.clock.callLater
 
     def addReader(self, reader: object) -> None:
@@ -99,6 +103,28 @@ class Connection:
         reason = self.transport.doWrite()
         if reason is not None:
             self.lose(reason)
+
+    def read_turn(self) -> None:
+        """What the reactor does when the socket can be read from."""
+        if not self.wants_to_read:
+            return
+        reason = self.transport.doRead()
+        if isinstance(reason, ConnectionDone):
+            self.reactor.removeReader(self.transport)
+            self.transport.readConnectionLost(Failure(reason))
+        elif reason is not None:
+            self.lose(reason)
+
+    def say(self, data: bytes) -> None:
+        """Let the peer send `data`, and the transport read as much of it as it cares to."""
+        self.peer.sendall(data)
+        while self.wants_to_read and select.select([self.transport], [], [], 0)[0]:
+            self.read_turn()
+
+    def half_close(self) -> None:
+        """Let the peer half-close, and the transport learn of it."""
+        self.peer.shutdown(socket.SHUT_WR)
+        self.read_turn()
 
     def lose(self, reason: BaseException) -> None:
         """What the reactor does with a connection that is lost."""
@@ -178,13 +204,18 @@ def connect() -> Iterator[Connect]:
     made: list[Connection] = []
 
     def make(
-        kind: str = "pair", *, sndbuf: int | None = None, protocol: Any = None, **options: Any
+        kind: str = "pair",
+        *,
+        sndbuf: int | None = None,
+        protocol: Any = None,
+        clock: Clock | None = None,
+        **options: Any,
     ) -> Connection:
         ours, peer = _tcp_pair() if kind == "tcp" else socket.socketpair()
         if sndbuf is not None:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
         protocol = protocol or Recorder()
-        reactor = StubReactor()
+        reactor = StubReactor(clock)
         server = SimpleNamespace(_realPortNumber=0)
         transport: Any
         if kind == "unix":
@@ -204,6 +235,11 @@ def connect() -> Iterator[Connect]:
 
 
 @pytest.fixture
+def stub_reactor() -> StubReactor:
+    return StubReactor()
+
+
+@pytest.fixture
 def open_file(tmp_path: Path) -> Iterator[Callable[[bytes], int]]:
     """Makes a file that holds some bytes, and opens it; the descriptor can be written to."""
     opened: list[int] = []
@@ -219,6 +255,7 @@ def open_file(tmp_path: Path) -> Iterator[Callable[[bytes], int]]:
         os.close(fd)
 
 
+@implementer(ILogObserver)
 class Log:
     """What was logged while a test ran."""
 
@@ -233,7 +270,7 @@ class Log:
         if failure is not None:
             self._failures.append(failure)
 
-    def flush(self) -> list[BaseException]:
+    def flush(self) -> list[BaseException | None]:
         """The errors that were logged; from now on they do not fail the test."""
         failures, self._failures = self._failures, []
         return [failure.value for failure in failures]
@@ -247,6 +284,39 @@ def log() -> Iterator[Log]:
     yield watch
     globalLogPublisher.removeObserver(watch)
     assert watch.flush() == []
+
+
+def move(clock: Clock, seconds: float) -> None:
+    """Move a clock in small steps, as timers that set timers need."""
+    clock.pump([0.25] * round(seconds * 4))
+
+
+class RawServer:
+    """A folder, and connections that speak the raw dialect for it on a clock moved by hand."""
+
+    def __init__(self, root: Path, connect: Connect) -> None:
+        self.root = root
+        self.clock = Clock()
+        self.deadlines = Deadlines(self.clock)
+        self.directory = Directory(root)
+        self._connect = connect
+
+    def connect(self, kind: str = "pair", *, sndbuf: int | None = None, **options: Any) -> Any:
+        factory = RawFactory(self.directory, self.clock, self.deadlines, **options)
+        protocol = factory.buildProtocol(None)
+        return self._connect(kind, sndbuf=sndbuf, protocol=protocol, clock=self.clock)
+
+    def wait(self, seconds: float) -> None:
+        move(self.clock, seconds)
+
+
+@pytest.fixture
+def raw_server(tmp_path: Path, connect: Connect) -> Iterator[RawServer]:
+    root = tmp_path / "root"
+    root.mkdir()
+    server = RawServer(root, connect)
+    yield server
+    server.directory.close()
 
 
 @pytest.fixture

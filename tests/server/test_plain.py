@@ -179,9 +179,9 @@ class RawOverTLS(TestCase):
         connected: Deferred[TLSClient] = connectProtocol(endpoint, client)
 
         def check(_: None) -> None:
-            self.assertEqual(client.answer, content)
-            self.assertTrue(client.clean_end)
-            self.assertGreater(len(client.wire), len(content))
-            self.assertNotIn(PLAIN[:10], client.wire)
+            assert client.answer == content
+            assert client.clean_end
+            assert len(client.wire) > len(content)
+            assert PLAIN[:10] not in client.wire
 
         return connected.addCallback(lambda _: client.ended).addCallback(check)

@@ -69,9 +69,7 @@ def test_an_end_right_after_a_file_that_was_sent_at_once(
 
 
 @pytest.mark.parametrize("end", ["loseConnection", "loseWriteConnection"])
-def test_a_callback_may_end_the_connection(
-    end: str, connect: Connect, open_file: OpenFile
-) -> None:
+def test_a_callback_may_end_the_connection(end: str, connect: Connect, open_file: OpenFile) -> None:
     connection = connect(sndbuf=1)
     sending = connection.transport.sendFile(open_file(CONTENT), 0, len(CONTENT))
     sending.addCallback(lambda _: getattr(connection.transport, end)())

@@ -49,10 +49,10 @@ def test_what_is_printable_stays(text: str) -> None:
         ("a\0b", r"a\x00b"),
         ("\x07\x08\x7f", r"\x07\x08\x7f"),
         ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
-        ("\x85", r"\x85"),  # C1: next line
-        ("\x9b31m", r"\x9b31m"),  # C1: what ESC [ is in one character
-        ("\xa0", r"\xa0"),  # a space that is none
-        ("\xad", r"\xad"),  # soft hyphen
+        ("\x85", r"\u0085"),  # C1: next line
+        ("\x9b31m", r"\u009b31m"),  # C1: what ESC [ is in one character
+        ("\xa0", r"\u00a0"),  # a space that is none
+        ("\xad", r"\u00ad"),  # soft hyphen
         ("\u200b", r"\u200b"),  # zero width
         ("\u200d", r"\u200d"),
         ("\u200e\u200f\u061c", r"\u200e\u200f\u061c"),  # bidirectional marks
