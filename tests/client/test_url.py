@@ -1,0 +1,209 @@
+"""Tests `client.url`: which server and name a URL stands for, and which URLs are refused."""
+
+from __future__ import annotations
+
+from urllib.parse import quote_from_bytes
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcpdl.client.errors import BadRequest
+from tcpdl.client.url import (
+    DEFAULT_PORT,
+    Location,
+    join,
+    parse_port,
+    parse_server,
+    parse_url,
+)
+
+PORTS = st.integers(1, 65535)
+HOSTS = st.one_of(
+    st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?(\.[a-z]{1,6}){0,3}", fullmatch=True),
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map(str),
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "path"),
+    [
+        ("host:9000/name", "host", 9000, b"name"),
+        ("host/name", "host", DEFAULT_PORT, b"name"),
+        ("tcpdl://host:9000/name", "host", 9000, b"name"),
+        ("tcpdl://host/name", "host", DEFAULT_PORT, b"name"),
+        ("TCPDL://host/name", "host", DEFAULT_PORT, b"name"),
+        ("127.0.0.1:1/a", "127.0.0.1", 1, b"a"),
+        ("host:65535/a", "host", 65535, b"a"),
+        ("host:00080/a", "host", 80, b"a"),
+        ("[::1]/a", "::1", DEFAULT_PORT, b"a"),
+        ("[::1]:9/a", "::1", 9, b"a"),
+        ("tcpdl://[fe80::1%eth0]:9/a", "fe80::1%eth0", 9, b"a"),
+        ("host", "host", DEFAULT_PORT, b""),
+        ("host:1", "host", 1, b""),
+        ("host:1/", "host", 1, b""),
+        ("host:1/a/b/", "host", 1, b"a/b/"),
+        ("host:1//etc/passwd", "host", 1, b"/etc/passwd"),
+        ("host:1/a/../b", "host", 1, b"a/../b"),  # the server is the one to refuse it
+        ("host:1/a?b#c", "host", 1, b"a?b#c"),
+        ("host:1/a:b@c", "host", 1, b"a:b@c"),
+        ("host:1/http://x/y", "host", 1, b"http://x/y"),
+        ("host:1/下载.txt", "host", 1, "下载.txt".encode()),
+        ("host:1/a\nb", "host", 1, b"a\nb"),
+        ("host:1/\udcff", "host", 1, b"\xff"),  # an argument that is not UTF-8
+        ("例え.jp:1/a", "例え.jp", 1, b"a"),
+        # Percent-decoding happens once, and to what is no sequence not at all.
+        ("host:1/%68%65", "host", 1, b"he"),
+        ("host:1/%e4%B8%8b", "host", 1, "下".encode()),
+        ("host:1/%ff%00%0a", "host", 1, b"\xff\0\n"),
+        ("host:1/a%2fb%2F..", "host", 1, b"a/b/.."),
+        ("host:1/%252e", "host", 1, b"%2e"),
+        ("host:1/100%", "host", 1, b"100%"),
+        ("host:1/%zz%4", "host", 1, b"%zz%4"),
+        ("host:1/a+b", "host", 1, b"a+b"),
+    ],
+)
+def test_url(url: str, host: str, port: int, path: bytes) -> None:
+    assert parse_url(url) == Location(host, port, path)
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("", "host is missing"),
+        ("/name", "host is missing"),
+        (":8080/name", "host is missing"),
+        ("[]:8080/name", "host is missing"),
+        ("tcpdl://", "host is missing"),
+        ("tcpdl:///name", "host is missing"),
+        ("http://host/name", "http:// is not spoken"),
+        ("tcpdls://host/name", "tcpdls:// is not spoken"),
+        ("file:///etc/passwd", "file:// is not spoken"),
+        ("tcpdl://http://host/name", "not a port"),
+        ("user@host/name", "not a host"),
+        ("user:password@host/name", "not a port"),
+        ("ho st/name", "not a host"),
+        (" host/name", "not a host"),
+        ("host\n/name", "not a host"),
+        ("ho\x1bst/name", "not a host"),
+        ("ho\u202est/name", "not a host"),
+        ("ho\0st/name", "not a host"),
+        ("\udcffhost/name", "not a host"),
+        ("::1/name", "brackets"),
+        ("2001:db8::1:8080/name", "brackets"),
+        ("[::1/name", "brackets"),
+        ("[::1]8080/name", "brackets"),
+        ("[::1]:/name", "not a port"),
+        ("host:/name", "not a port"),
+        ("host:x/name", "not a port"),
+    ],
+)
+def test_refused_url(url: str, complaint: str) -> None:
+    with pytest.raises(BadRequest, match=complaint) as raised:
+        parse_url(url)
+    assert str(raised.value).isprintable()  # it is shown on a terminal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "0", "00000", "65536", "99999", "100000", "000080", "-1", "+80", "8_0", "0x50"),
+        *("80.", "8e1", " 80", "80 ", "80\n", "\u0668\u0660", "\uff18\uff10", "8\xb2", "port"),
+        "9" * 5000,  # longer than int() takes
+    ],
+)
+def test_refused_port(text: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        parse_port(text)
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "port"), [("1", 1), ("80", 80), ("08080", 8080), ("65535", 65535)]
+)
+def test_port(text: str, port: int) -> None:
+    assert parse_port(text) == port
+
+
+@given(PORTS)
+def test_every_port(port: int) -> None:
+    assert parse_port(str(port)) == port
+
+
+@pytest.mark.parametrize(
+    ("server", "found"),
+    [
+        ("host", ("host", 7)),
+        ("host:80", ("host", 80)),
+        ("[::1]", ("::1", 7)),
+        ("[::1]:80", ("::1", 80)),
+        ("host/path", ("host/path", 7)),  # only a URL has a path; the resolver will refuse it
+    ],
+)
+def test_server(server: str, found: tuple[str, int]) -> None:
+    assert parse_server(server, 7) == found
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "joined"),
+    [("host", 1, "host:1"), ("127.0.0.1", 80, "127.0.0.1:80"), ("::1", 80, "[::1]:80")],
+)
+def test_join(host: str, port: int, joined: str) -> None:
+    assert join(host, port) == joined
+    assert Location(host, port, b"name").server == joined
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (b"", b""),
+        (b"a", b"a"),
+        (b"a/b.txt", b"b.txt"),
+        (b"a/", b""),
+        (b"/etc/passwd", b"passwd"),
+        (b"a/..", b".."),
+        (b"a\\b", b"a\\b"),
+    ],
+)
+def test_file_name(path: bytes, name: bytes) -> None:
+    assert Location("host", 1, path).file_name == name
+
+
+@given(HOSTS, PORTS, st.integers())
+def test_server_reads_what_join_writes(host: str, port: int, default: int) -> None:
+    assert parse_server(join(host, port), default) == (host, port)
+
+
+@given(HOSTS, PORTS, st.binary(), st.sampled_from(["", "tcpdl://", "Tcpdl://"]))
+def test_url_reads_every_name(host: str, port: int, path: bytes, scheme: str) -> None:
+    url = f"{scheme}{join(host, port)}/{quote_from_bytes(path)}"
+    assert parse_url(url) == Location(host, port, path)
+
+
+# Arguments hold what the system makes of any bytes: text, and surrogates for the rest.
+ARGUMENTS = st.one_of(
+    st.text(st.characters(exclude_categories=())),
+    st.binary().map(lambda data: data.decode("utf-8", "surrogateescape")),
+    st.lists(st.sampled_from([*"aA1[]:/@%. \n\0", "::", "://", "tcpdl", "%2f", "\udcff"])).map(
+        "".join
+    ),
+)
+
+
+def encodes(text: str) -> bool:
+    """Whether `text` may be an argument: only the surrogates that stand for bytes can come."""
+    return all(not 0xD800 <= ord(c) <= 0xDFFF or 0xDC80 <= ord(c) <= 0xDCFF for c in text)
+
+
+@given(ARGUMENTS.filter(encodes))
+def test_any_text_is_a_location_or_refused(url: str) -> None:
+    try:
+        location = parse_url(url)
+    except BadRequest:
+        return
+    assert location.host
+    assert location.host.isprintable()
+    assert 0 < location.port < 65536
+    assert b"/" not in location.file_name
