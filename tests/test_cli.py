@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -250,7 +251,9 @@ def test_standard_output_that_is_closed(daemon: Daemon) -> None:
     os.close(reader)
     done = run(
         *("get", f"{daemon.files}/binary", "-o", "-"),
-        **{"capture_output": False, "stdout": writer, "stderr": subprocess.PIPE},
+        capture_output=False,
+        stdout=writer,
+        stderr=subprocess.PIPE,
     )
     os.close(writer)
     assert done.returncode == 6
@@ -400,26 +403,32 @@ def test_broken_connection_keeps_the_part(
     assert files() == ({match[2]: part} if part else {})
 
 
+@pytest.mark.xfail(strict=True, reason="the message names a part file that is gone")
+def test_broken_connection_that_leaves_no_part(
+    server: Callable[[Script], str], capfdbinary: Capture
+) -> None:
+    assert main(["get", f"{server(reset_after(b''))}/hello.txt"]) == 4
+    assert files() == {}
+    assert b"tcpdl-part" not in capfdbinary.readouterr().err
+
+
 def test_interruption_keeps_the_part(server: Callable[[Script], str]) -> None:
+    ended = threading.Event()
+
     def stall(sock: socket.socket) -> None:
         sock.sendall(b"hel")
-        while sock.recv(1024):  # until the client is gone
-            pass
-        with contextlib.suppress(ConnectionError):
-            while sock.send(b"l"):
-                waiting.wait(0.01)
+        ended.wait(SECONDS)
 
-    waiting = threading.Event()
     address = server(stall)
     with running(*TCPDL, "get", f"{address}/hello.txt", stderr=subprocess.PIPE) as process:
-        for _ in range(round(SECONDS / 0.01)):
-            if files() == {"hello.txt.tcpdl-part": b"hel"}:
+        for _ in range(round(SECONDS / 0.01)):  # until the client has written what came
+            if files() == {"hello.txt.tcpdl-part": b"hel"} or ended.wait(0.01):
                 break
-            waiting.wait(0.01)
         process.send_signal(signal.SIGINT)
         _, shown = process.communicate(timeout=SECONDS)
+    ended.set()
     assert (process.returncode, shown) == (130, b"\n")
-    assert set(files()) == {"hello.txt.tcpdl-part"}
+    assert files() == {"hello.txt.tcpdl-part": b"hel"}
 
 
 # On a terminal
@@ -466,18 +475,14 @@ def test_echo_asks(daemon: Daemon) -> None:
     assert shown.count("hello 下载") == 2  # as the terminal shows what is typed, and the reply
 
 
-def test_interrupted_question() -> None:
-    status, shown = on_terminal("get", typed="\x03", start_new_session=True, preexec_fn=control)
-    assert status == 130
-    assert "Traceback" not in shown
+def test_interrupted_question(monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture) -> None:
+    def interrupted(_question: str) -> str:
+        raise KeyboardInterrupt
 
-
-def control() -> None:
-    """Make the terminal on stdin the one whose Ctrl-C this process obeys."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    monkeypatch.setattr("builtins.input", interrupted)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    assert main(["get"]) == 130
+    assert capfdbinary.readouterr() == (b"", b"\n")  # the prompt of the shell gets its own line
 
 
 def test_progress_on_a_terminal(daemon: Daemon) -> None:
