@@ -36,6 +36,7 @@ exit status:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (without the program's name); return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     try:
         if arguments[:1] == ["serve"]:
             from tcpdl.serve import serve  # it alone needs Twisted
@@ -46,12 +47,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ClientError as error:
         return _complain(error)
     except BrokenPipeError:
-        # Nobody reads standard output any more; the interpreter would try again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return CannotWrite.status
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return INTERRUPTED
+
+
+def _open_closed_streams() -> None:
+    """Give standard streams that were closed a descriptor, before a socket gets its number.
+
+    What is written to a standard output that was closed fails, as it should.
+    """
+    for name, flags in (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, flags)
+            setattr(sys, name, os.fdopen(fd, "r" if name == "stdin" else "w", closefd=False))
+
+
+def _forget_output() -> None:
+    """Standard output takes no more; keep the interpreter from trying again at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -144,7 +162,8 @@ def _get(options: argparse.Namespace) -> int:
             _fetch(location, options)
         except ClientError as error:
             # One that fails keeps none of the others from being fetched.
-            status = status or _complain(error, f"{location.server}/{printable(location.path)}")
+            failed = _complain(error, f"{location.server}/{printable(location.path)}")
+            status = status or failed
     return status
 
 
@@ -176,6 +195,8 @@ def _fetch(location: Location, options: argparse.Namespace) -> None:
         try:
             raw.fetch(location, target.fd, options.timeout, progress)
         except ConnectionBroken as error:
+            if target.is_empty:
+                raise
             raise ConnectionBroken(f"{error}; they are kept in '{target.part}'") from error
         finally:
             progress.close()
@@ -225,8 +246,11 @@ def _echo(options: argparse.Namespace) -> int:
 
 
 def _lines() -> Iterator[str]:
-    for line in sys.stdin:
-        yield line.rstrip("\n")
+    try:
+        for line in sys.stdin:
+            yield line.rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"standard input is not {error.encoding} text") from None
 
 
 def _shown(reply: str) -> str:
@@ -241,6 +265,7 @@ def _print(text: str) -> None:
     except UnicodeEncodeError:
         sys.stdout.buffer.write((text + "\n").encode(sys.stdout.encoding, "replace"))
     except OSError as error:
+        _forget_output()
         raise cannot_write(error) from error
 
 

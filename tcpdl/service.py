@@ -163,6 +163,8 @@ class Options(usage.Options):
         if self["echo-reply"] is not None:
             if self["echo-port"] is None:
                 raise usage.UsageError("--echo-reply needs --echo-port")
+            if not self["echo-reply"]:
+                raise usage.UsageError("--echo-reply: the text is empty; leave the option out")
             try:
                 self["echo-reply"] = self["echo-reply"].encode(self["echo-encoding"])
             except (LookupError, UnicodeError) as error:
@@ -245,9 +247,12 @@ def make_daemon(options: Options, reactor: Any) -> Daemon:
     for description in options["listen"]:
         try:
             endpoint = serverFromString(reactor, description)
-        except (ValueError, TypeError, LookupError) as error:
+        except Exception as error:  # parsers of endpoints raise what they like
             raise CannotListen(f"--listen {description}: {error}") from error
-        daemon.listen(endpoint, raw)
+        try:
+            daemon.listen(endpoint, raw)
+        except CannotListen as error:
+            raise CannotListen(f"--listen {description}: {error}") from error
     return daemon
 
 

@@ -196,7 +196,6 @@ def test_missing_file_keeps_no_other_from_being_fetched(daemon: Daemon) -> None:
     assert files() == {"hello.txt": b"hello\n", "binary": BINARY}
 
 
-@pytest.mark.xfail(strict=True, reason="only the first failure is complained about")
 def test_every_missing_file_is_named(daemon: Daemon, capfdbinary: Capture) -> None:
     names = ["missing", "hello.txt", "empty", "a"]
     main(["get", *(f"{daemon.files}/{name}" for name in names)])
@@ -403,7 +402,6 @@ def test_broken_connection_keeps_the_part(
     assert files() == ({match[2]: part} if part else {})
 
 
-@pytest.mark.xfail(strict=True, reason="the message names a part file that is gone")
 def test_broken_connection_that_leaves_no_part(
     server: Callable[[Script], str], capfdbinary: Capture
 ) -> None:
@@ -547,7 +545,6 @@ def test_echo_that_nobody_reads(daemon: Daemon) -> None:
     assert (done.returncode, done.stderr) == (6, b"tcpdl: nobody reads the output any more\n")
 
 
-@pytest.mark.xfail(strict=True, reason="a line that is no text ends in a traceback")
 def test_echo_of_what_is_no_text(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as it is in most locales
     done = run("echo", daemon.echo, input=b"\xff\n")
@@ -555,7 +552,6 @@ def test_echo_of_what_is_no_text(daemon: Daemon, monkeypatch: pytest.MonkeyPatch
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="a closed stream is None")
 @pytest.mark.parametrize(("number", "status"), [(1, 6), (2, 0)])
 def test_closed_streams(number: int, status: int, daemon: Daemon) -> None:
     output = ["-o", "-"] if number == 1 else []

@@ -81,6 +81,11 @@ class Target:
         """The part file's name, fit to be shown."""
         return printable(self._part)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was written so far."""
+        return os.fstat(self.fd).st_size == 0
+
     def keep(self) -> None:
         """The file is complete: give it its name, replacing what had it. Raises `CannotWrite`."""
         try:
@@ -93,7 +98,7 @@ class Target:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._part and os.fstat(self.fd).st_size == 0:
+        if self._part and self.is_empty:
             os.unlink(self._part, dir_fd=self._folder)
         os.close(self.fd)
         os.close(self._folder)

@@ -44,16 +44,17 @@ class Deadlines:
         self._due[who] = tick
         self._rows.setdefault(tick, set()).add(who)
         if self._timer is None:
-            self._timer = self._clock.callLater(GRAIN, self._sweep)
+            self._timer = self._next_look()
 
     def clear(self, who: Overdue) -> None:
         """Forget the deadline of `who`, if it has one."""
         tick = self._due.pop(who, None)
         if tick is not None:
-            row = self._rows[tick]
-            row.discard(who)
-            if not row:
-                del self._rows[tick]
+            row = self._rows.get(tick)  # none, if the sweep has just taken it
+            if row is not None:
+                row.discard(who)
+                if not row:
+                    del self._rows[tick]
 
     def __len__(self) -> int:
         return len(self._due)
@@ -69,7 +70,12 @@ class Deadlines:
                     who.overdue()
                 except Exception:  # noqa: BLE001 - one connection must not stop the sweep
                     _log.failure("unexpected error at a deadline of {who!r}", who=who)
-        self._timer = self._clock.callLater(GRAIN, self._sweep) if self._due else None
+        self._timer = self._next_look() if self._due else None
+
+    def _next_look(self) -> IDelayedCall:
+        """Set the timer to the next whole multiple of `GRAIN`, where the rows are due."""
+        now: float = self._clock.seconds()
+        return self._clock.callLater(GRAIN - now % GRAIN, self._sweep)
 
 
 def run_on_monotonic_clock(reactor: Any) -> None:

@@ -10,7 +10,6 @@ dropped. They accept connections once the service runs.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -97,7 +96,7 @@ def _why_not(error: OSError, address: Any) -> str:
         return f"{where} needs privileges that this user lacks; choose one above 1023"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is no address of this machine"
-    return f"{where} cannot be opened: {os.strerror(error.errno or 0)}"
+    return f"{where} cannot be opened: {error.strerror or error}"
 
 
 def tune(sock: socket.socket) -> None:

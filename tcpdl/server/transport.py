@@ -117,6 +117,7 @@ class _FileSending(PlainTransport, tcp.Server):
     _aborted = False
     _parked = False  # a thread reads what is to be sent next
     _ending: Callable[[], None] | None = None  # how to end once the queue is empty
+    _no_more = False  # an end was asked for: no file may follow
 
     def __init__(
         self,
@@ -162,7 +163,7 @@ class _FileSending(PlainTransport, tcp.Server):
             raise RuntimeError("sendFile would put plain bytes into a TLS stream")
         if offset < 0 or count < 0:
             raise ValueError(f"offset {offset} and count {count} must not be negative")
-        if not self.connected or self._aborted or self.disconnecting or self._ending:
+        if not self.connected or self._aborted or self.disconnecting or self._no_more:
             return fail(ConnectionDone("the connection is closing"))
         sending = _Sending(fd, offset, count, lambda _: self.abortConnection())
         idle = not self._held and not self._queue
@@ -178,13 +179,16 @@ class _FileSending(PlainTransport, tcp.Server):
         return sending.done
 
     def write(self, data: bytes) -> None:
-        if self._held or self.TLS or not self.connected:
-            super().write(data)
-        elif self._queue:
+        if not isinstance(data, bytes):
+            raise TypeError(f"bytes are written, not {type(data).__name__}")
+        if self._queue and not self._aborted and not self.TLS:
+            # Before anything else: bytes of the base class's buffer are sent before the queue.
             self._queue.append(data)
             self._waiting += len(data)
             if self._waiting > self.bufferSize:
                 self._pause_producer()
+        elif self._held or self.TLS or self._no_more or not self.connected:
+            super().write(data)
         else:
             try:
                 sent = self.socket.send(data)
@@ -194,6 +198,8 @@ class _FileSending(PlainTransport, tcp.Server):
             if sent < len(data):
                 self._held = True
                 super().write(data[sent:])
+            elif self.producer is not None and not self.streamingProducer:
+                self.startWriting()  # the base class asks it for more when the socket is ready
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         self.write(b"".join(iovec))
@@ -267,8 +273,8 @@ class _FileSending(PlainTransport, tcp.Server):
             and self._warmer is not None
             and self._warmer.running
             and would_wait(sending.fd, sending.offset + wanted - 1)
+            and self._park(sending, self._warmer)
         ):
-            self._park(sending, self._warmer)
             return None
         try:
             if self._sendfile is None or sending.copying:
@@ -290,13 +296,17 @@ class _FileSending(PlainTransport, tcp.Server):
         self.bytes_sent += sent
         return None
 
-    def _park(self, sending: _Sending, warmer: Warmer) -> None:
-        """Send nothing more until a thread has read what comes next."""
+    def _park(self, sending: _Sending, warmer: Warmer) -> bool:
+        """Send nothing more until a thread has read what comes next; false if none can."""
         count = min(sending.end - sending.offset, WARM_MOST)
         sending.warm = sending.offset + count
+        try:
+            warmer.warm(sending.fd, sending.offset, count, self._unpark)
+        except OSError:
+            return False  # descriptors have run out; better to wait for the disk than to fail
         self._parked = True
         self.reactor.removeWriter(self)
-        warmer.warm(sending.fd, sending.offset, count, self._unpark)
+        return True
 
     def _unpark(self) -> None:
         self._parked = False
@@ -319,6 +329,7 @@ class _FileSending(PlainTransport, tcp.Server):
     # Ending.
 
     def loseConnection(self) -> None:
+        self._no_more = True
         if self._queue and not self._aborted:
             self.stopReading()
             self._ending = super().loseConnection
@@ -326,6 +337,7 @@ class _FileSending(PlainTransport, tcp.Server):
             super().loseConnection()
 
     def loseWriteConnection(self) -> None:
+        self._no_more = True
         if self._queue and not self._aborted:
             self._ending = self._ending or super().loseWriteConnection
         else:
@@ -341,7 +353,7 @@ class _FileSending(PlainTransport, tcp.Server):
             super().connectionLost(reason)
         finally:
             for item in queue:
-                if isinstance(item, _Sending):
+                if isinstance(item, _Sending) and not item.done.called:  # one may be cancelled
                     item.done.errback(reason)
 
 

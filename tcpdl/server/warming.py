@@ -58,7 +58,7 @@ class Warmer(Service):
         """Read `count` bytes from `offset` of the file `fd`, then call `done` in the reactor.
 
         The descriptor may be closed meanwhile. An error while reading is not reported: whoever
-        sends the bytes will meet it again.
+        sends the bytes will meet it again. Raises `OSError` if no descriptor is left to read by.
         """
         mine = os.dup(fd)
 

@@ -8,19 +8,21 @@ _LINE_LONGEST = 8192
 """Longest HTTP request line that is looked for: what servers commonly accept."""
 
 _REQUEST_LINE = re.compile(rb"[A-Z]{1,20} [^ \r\n]+ HTTP/[0-9]")
-_MAY_BECOME_ONE = re.compile(rb"[A-Z]{1,20}( [^\r\n]*)?\Z")
+_MAY_BECOME_ONE = re.compile(rb"[A-Z]{1,20}( ([^ \r\n]+( (H(T(T(P/?)?)?)?)?)?)?)?\Z")
+_TARGET_BEGAN = re.compile(rb"[A-Z]{1,20} [^ \r\n]+\Z")
 
 
 def http_request(head: bytes) -> bool | None:
     """Whether a connection that began with `head` speaks HTTP/1 (RFC 9112, section 3).
 
     `None` means that more bytes are needed to tell, which can only be while the first line is
-    unfinished.
+    unfinished. A target that is longer than servers accept is still one.
     """
     if not head:
         return None
-    if _REQUEST_LINE.match(head[:_LINE_LONGEST]):
+    head = head[:_LINE_LONGEST]
+    if _REQUEST_LINE.match(head):
         return True
-    if len(head) < _LINE_LONGEST and _MAY_BECOME_ONE.match(head):
-        return None
-    return False
+    if len(head) == _LINE_LONGEST:
+        return bool(_TARGET_BEGAN.match(head))
+    return None if _MAY_BECOME_ONE.match(head) else False

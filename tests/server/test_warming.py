@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import random
@@ -100,6 +101,19 @@ def test_threads_that_do_not_run_are_not_asked(connect: Connect, open_file: Open
     connection = connect(warmer=readers)
     assert connection.send(open_file(b"file"), 0, 4) == [4]
     assert readers.asked == []
+
+
+class NoDescriptor(Readers):
+    def warm(self, fd: int, offset: int, count: int, done: Callable[[], None]) -> None:
+        raise OSError(errno.EMFILE, "no descriptor is left")
+
+
+@pytest.mark.usefixtures("all_cold")
+def test_without_a_descriptor_to_spare_it_is_sent_cold(
+    connect: Connect, open_file: OpenFile
+) -> None:
+    connection = connect(warmer=NoDescriptor())
+    assert connection.send(open_file(b"file"), 0, 4) == [4]
 
 
 def test_pages_in_memory_are_sent_at_once(connect: Connect, open_file: OpenFile) -> None:
