@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import stat
 import sys
@@ -17,13 +18,20 @@ from tcpdl.client import raw
 from tcpdl.client.echo import EchoClient
 from tcpdl.client.errors import BadRequest, CannotWrite, ClientError, ConnectionBroken
 from tcpdl.client.progress import ProgressLine
-from tcpdl.client.receiving import cannot_write
-from tcpdl.client.target import Target, local_name
+from tcpdl.client.receiving import cannot_write, receive_all
+from tcpdl.client.target import SUFFIX, Target, local_name
 from tcpdl.client.url import ECHO_PORT, Location, parse_port, parse_server, parse_url
 from tcpdl.wire.text import printable
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status after Ctrl-C, as shells have it."""
+
+_COMMAND_LIST = """\
+commands, each with a --help of its own:
+  get    fetch files
+  echo   send text to an echo or text server and print the replies
+  serve  hand out the files of a folder, in the foreground
+"""
 
 _STATUSES = """\
 exit status:
@@ -42,7 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             from tcpdl.serve import serve  # it alone needs Twisted
 
             return serve(arguments[1:])
-        options = _parser().parse_args(arguments)
+        if not arguments or arguments[0] not in _COMMANDS:
+            _parser().parse_args(arguments)
+            raise AssertionError("an unknown command was taken for one")
+        # Options may stand between the arguments, as people write them.
+        options = _COMMANDS[arguments[0]]().parse_intermixed_args(arguments[1:])
         return int(options.run(options))
     except ClientError as error:
         return _complain(error)
@@ -75,55 +87,59 @@ def _forget_output() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tcpdl",
+        usage="tcpdl [--version] COMMAND ...",
         description="Fetch files from a tcpdl daemon, or be one.",
-        epilog=_STATUSES,
+        epilog=f"{_COMMAND_LIST}\n{_STATUSES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tcpdl {tcpdl.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.add_argument("command", choices=["get", "echo", "serve"], help=argparse.SUPPRESS)
+    return parser
 
-    get = commands.add_parser(
-        "get",
-        help="fetch files",
+
+def _get_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tcpdl get",
         description="Fetch files. A URL is host:port/name or tcpdl://host[:8080]/name.\n"
         "Without one, on a terminal, server, port and name are asked for.",
         epilog=_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    get.add_argument("urls", nargs="*", metavar="URL")
-    get.add_argument(
+    parser.add_argument("urls", nargs="*", metavar="URL")
+    parser.add_argument(
         "-o", "--output", metavar="FILE", help="write to FILE, or to standard output for -"
     )
-    get.add_argument(
+    parser.add_argument(
         "-d", "--directory", default=".", metavar="DIR", help="write below DIR, made if need be"
     )
-    get.add_argument(
+    parser.add_argument(
         "--dialect",
         choices=["auto", "raw"],
         default="auto",
         help="what to speak; this version speaks raw",
     )
-    _add_timeout(get)
-    get.set_defaults(run=_get)
+    _add_timeout(parser)
+    parser.set_defaults(run=_get)
+    return parser
 
-    echo = commands.add_parser(
-        "echo",
-        help="send text to an echo or text server and print the replies",
+
+def _echo_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tcpdl echo",
         description="Send the text, or else each line of standard input, and print what comes\n"
         "back. Without a server, on a terminal, all is asked for.",
         epilog=_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    echo.add_argument("server", nargs="?", metavar="HOST:PORT")
-    echo.add_argument("text", nargs="*", metavar="TEXT")
-    echo.add_argument("--encoding", default="utf-8", help="of texts and replies (utf-8)")
-    _add_timeout(echo)
-    echo.set_defaults(run=_echo)
-
-    commands.add_parser(
-        "serve", help="hand out the files of a folder, in the foreground", add_help=False
-    )
+    parser.add_argument("server", nargs="?", metavar="HOST:PORT")
+    parser.add_argument("text", nargs="*", metavar="TEXT")
+    parser.add_argument("--encoding", default="utf-8", help="of texts and replies (utf-8)")
+    _add_timeout(parser)
+    parser.set_defaults(run=_echo)
     return parser
+
+
+_COMMANDS = {"get": _get_parser, "echo": _echo_parser}
 
 
 def _add_timeout(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +172,9 @@ def _get(options: argparse.Namespace) -> int:
         locations = [_ask_for_location()]
     if options.output and len(locations) > 1:
         raise BadRequest("-o takes one URL; use -d for several")
+    names = [location.file_name for location in locations]
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise BadRequest(f"two of the files would be called '{printable(twice)}' here")
     status = 0
     for location in locations:
         try:
@@ -175,14 +194,13 @@ def _ask_for_location() -> Location:
 
 def _fetch(location: Location, options: argparse.Namespace) -> None:
     output: str | None = options.output
-    if output == "-":
-        sys.stdout.flush()
-        raw.fetch(location, sys.stdout.fileno(), options.timeout, _quiet)
-        return
     if output is None:
         folder, name = os.fsencode(options.directory), local_name(location.file_name)
     else:
-        path = os.path.join(options.directory, output)
+        path = output if output == "-" else os.path.join(options.directory, output)
+        if (out := _descriptor(path)) is not None:
+            raw.fetch(location, out, options.timeout, _quiet)
+            return
         if _is_special(path):
             _fetch_into_special(location, path, options.timeout)
             return
@@ -190,10 +208,13 @@ def _fetch(location: Location, options: argparse.Namespace) -> None:
         folder, name = os.path.split(os.fsencode(os.path.realpath(path)))
         if not name or output.endswith("/"):
             raise BadRequest(f"-o: '{printable(output)}' is a folder; use -d for that")
-    with Target(folder, name) as target:
+        if name.endswith(SUFFIX):
+            raise BadRequest(f"-o: '{printable(output)}' is what a part is called; choose another")
+    # Only an answer makes a file, and only an answer replaces what an earlier one left.
+    with raw.request(location, options.timeout) as sock, Target(folder, name) as target:
         progress = ProgressLine(printable(name))
         try:
-            raw.fetch(location, target.fd, options.timeout, progress)
+            receive_all(sock, target.fd, progress)
         except ConnectionBroken as error:
             if target.is_empty:
                 raise
@@ -201,6 +222,19 @@ def _fetch(location: Location, options: argparse.Namespace) -> None:
         finally:
             progress.close()
         target.keep()
+
+
+def _descriptor(path: str) -> int | None:
+    """The number of the open descriptor that `path` stands for, if it does.
+
+    Opening such a path anew would write from the beginning of the file behind it, or replace it.
+    """
+    if path in ("-", "/dev/stdout"):
+        return sys.stdout.fileno()
+    if path == "/dev/stderr":
+        return sys.stderr.fileno()
+    number = re.fullmatch(r"/(?:dev|proc/self)/fd/([0-9]+)", path)
+    return int(number[1]) if number else None
 
 
 def _is_special(path: str) -> bool:

@@ -5,6 +5,7 @@ Imports `tcpdl.service`, and the reactor when it is called.
 
 from __future__ import annotations
 
+import getopt
 import os
 import shlex
 import sys
@@ -22,6 +23,7 @@ from tcpdl.server.addresses import machine_addresses
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.listening import CannotListen, Listening
 from tcpdl.service import Daemon, Options, make_daemon
+from tcpdl.wire.text import printable
 
 _LOOKED_AT = 1000
 """Entries of the folder looked at for a file to show in the examples."""
@@ -33,11 +35,14 @@ class ServeOptions(Options):
     synopsis = "Usage: tcpdl serve [DIR] [options]"
 
     def parseOptions(self, options: Any = None) -> None:
-        # getopt ends at the first argument, and the folder is mostly written before the options.
-        arguments = list(options or ())
-        if arguments and not arguments[0].startswith("-"):
-            arguments = [*arguments[1:], arguments[0]]
-        super().parseOptions(arguments)
+        # usage.Options takes no option after the first argument, and the folder mostly comes
+        # before the options.
+        try:
+            given, folders = getopt.gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
+        except getopt.GetoptError as error:
+            raise usage.UsageError(str(error)) from None
+        words = [word for pair in given for word in pair if word]
+        super().parseOptions([*words, "--", *folders])
 
     def parseArgs(self, root: str | None = None) -> None:
         """The folder, if it is given."""
@@ -64,7 +69,7 @@ def serve(arguments: Sequence[str]) -> int:
     globalLogBeginner.beginLoggingTo(
         [textFileLogObserver(sys.stderr)], redirectStandardIO=False, discardBuffer=True
     )
-    print("\n".join(_welcome(os.path.realpath(options["root"]), daemon)), flush=True)
+    _say("\n".join(_welcome(os.path.realpath(options["root"]), daemon)))
     running: Any = reactor
     running.addSystemEventTrigger("before", "startup", daemon.startService)
     running.addSystemEventTrigger("before", "shutdown", daemon.stopService)
@@ -72,9 +77,18 @@ def serve(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _say(text: str) -> None:
+    """Print `text` as well as standard output can. That nobody reads it is no reason to stop."""
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        os.write(sys.stdout.fileno(), (text + "\n").encode(encoding, "backslashreplace"))
+    except OSError as error:
+        sys.stderr.write(f"tcpdl: cannot say how to fetch files: {error.strerror}\n")
+
+
 def _welcome(root: str, daemon: Daemon) -> Iterator[str]:
     """What is served, and lines that fetch some of it, ready to be pasted."""
-    yield f"Serving {root}; Ctrl-C ends it."
+    yield f"Serving {printable(os.fsencode(root))}; Ctrl-C ends it."
     name = _example(root)
     for service in daemon:
         if not isinstance(service, Listening):

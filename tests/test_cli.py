@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pytest
 
@@ -261,9 +262,17 @@ def test_standard_output_that_is_closed(daemon: Daemon) -> None:
 
 
 def test_device_stays_a_device(daemon: Daemon) -> None:
-    assert main(["get", f"{daemon.files}/hello.txt", "-o", "/dev/null"]) == 0
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
-    assert not os.path.exists("/dev/null.tcpdl-part")
+    # A terminal and not /dev/null: no file can be made beside it, so that a client which is wrong
+    # here fails, even as root, and does not take a device from the whole machine.
+    master, slave = pty.openpty()
+    try:
+        path = os.ttyname(slave)
+        assert main(["get", f"{daemon.files}/hello.txt", "-o", path]) == 0
+        assert os.read(master, 100) == b"hello\r\n"
+        assert stat.S_ISCHR(os.stat(path).st_mode)
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def test_fifo(daemon: Daemon) -> None:
@@ -314,7 +323,14 @@ def test_wrong_command(arguments: list[str]) -> None:
     "name",
     [
         *("..", "a/..", "%2e%2e", "a/%2E%2e", "..%2f", "..%2fsecret", "x%2f..%2f..%2fsecret"),
-        *("../secret", "a/../../secret", "/etc/passwd", "%2fetc%2fpasswd", "..%00", "..\\secret"),
+        *(
+            "../secret",
+            "a/../../secret",
+            "{outside}/secret",
+            "{quoted}%2fsecret",
+            "..%00",
+            "..\\secret",
+        ),
         *("~/secret", "....//secret", "%252e%252e/secret", "-d/secret", "a%2f..%2fsecret"),
     ],
 )
@@ -323,6 +339,8 @@ def test_no_name_writes_outside_of_the_folder(
     name: str, hostile: bool, daemon: Daemon, server: Callable[[Script], str], tmp_path: Path
 ) -> None:
     """Neither with our daemon nor with a server that answers everything."""
+    # Absolute names lead to a folder of this test: a client that is wrong must not do harm.
+    name = name.format(outside=tmp_path, quoted=quote(str(tmp_path), safe=""))
     Path("folder").mkdir()
     (tmp_path / "secret").write_bytes(b"precious")
     address = daemon.files

@@ -12,9 +12,11 @@ from tcpdl.client.errors import BadRequest, ConnectionBroken
 QUIET = 0.2
 """Seconds of silence that end a reply which is shorter than what was sent."""
 
+PAUSE = 2.0
+"""The same while the reply is the beginning of what was sent: it may be an echo on its way."""
+
 SHORT = 16 * 1024
-"""Bytes of text that an echo brings back in one go. A longer one that falls silent half-way is
-not taken for a reply."""
+"""Bytes of a text whose echo is not broken off for longer. Half of a longer one is no reply."""
 
 LONGEST = 16 * 1024 * 1024
 """Longest reply taken, in bytes: a server that never stops must not fill our memory."""
@@ -47,8 +49,8 @@ class EchoClient:
     def ask(self, text: str) -> str:
         """Send `text`; return the reply.
 
-        A reply ends once it is as long as what was sent, as an echo is, or after a short
-        silence, or with the connection. What cannot be decoded is shown as U+FFFD. Raises
+        A reply ends once it equals what was sent, as an echo does, or after a short silence, or
+        with the connection. What cannot be decoded is shown as U+FFFD. Raises
         `BadRequest` for a text that the encoding cannot express, and `ConnectionBroken`.
         """
         try:
@@ -81,12 +83,16 @@ class EchoClient:
         """Send and receive at once: an echo reads no further while its answers are not read."""
         reply = bytearray()
         left = memoryview(message)
-        while left or len(reply) < len(message):
-            echoed = len(message) > SHORT and message.startswith(reply)
-            done = reply and not left and not echoed
-            ready = self._wait(bool(left), QUIET if done else self._timeout)
+        while reply != message:
+            wait = self._timeout
+            if reply and not left:
+                if not message.startswith(reply):
+                    wait = QUIET
+                elif len(message) <= SHORT:
+                    wait = min(PAUSE, wait)
+            ready = self._wait(bool(left), wait)
             if not ready:
-                if done:
+                if reply and not left and wait < self._timeout:
                     break
                 what = f"no more than {len(reply)} bytes of a reply" if reply else "no reply"
                 raise ConnectionBroken(f"{what} within {self._timeout:g} s")

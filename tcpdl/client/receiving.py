@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import struct
 import time
@@ -105,7 +106,7 @@ class _Splice:
             except OSError as error:
                 if error.errno == errno.EINVAL and not self._received:
                     return _copy(self._sock, self._out, self._progress, 0)
-                raise _broken(error, self._received) from error
+                raise broken(error, self._received) from error
             if count == 0:
                 return self._received
             if not self._drain(reader, count):
@@ -122,6 +123,8 @@ class _Splice:
         while count:
             try:
                 count -= os.splice(reader, self._out, count)
+            except BlockingIOError:
+                _wait_for(self._out)
             except OSError as error:
                 if error.errno == errno.EINVAL and not self._received:
                     return False
@@ -135,7 +138,7 @@ def _copy(sock: socket.socket, out: int, progress: Progress, received: int) -> i
         try:
             count = sock.recv_into(buffer)
         except OSError as error:
-            raise _broken(error, received) from error
+            raise broken(error, received) from error
         if count == 0:
             return received
         write_all(out, buffer[:count])
@@ -149,8 +152,17 @@ def write_all(out: int, data: bytes | memoryview) -> None:
     while view:
         try:
             view = view[os.write(out, view) :]
+        except BlockingIOError:
+            _wait_for(out)
         except OSError as error:
             raise cannot_write(error) from error
+
+
+def _wait_for(out: int) -> None:
+    """Wait until the descriptor `out`, which somebody made non-blocking, takes more."""
+    poll = select.poll()
+    poll.register(out, select.POLLOUT)
+    poll.poll()
 
 
 def cannot_write(error: OSError) -> CannotWrite:
@@ -160,7 +172,8 @@ def cannot_write(error: OSError) -> CannotWrite:
     return CannotWrite(f"cannot write: {os.strerror(error.errno or 0).lower()}")
 
 
-def _broken(error: OSError, received: int) -> ConnectionBroken:
+def broken(error: OSError, received: int) -> ConnectionBroken:
+    """`error`, met after `received` bytes had come, in words."""
     if isinstance(error, BlockingIOError):
         why = "the server fell silent"
     else:

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import stat
+from contextlib import suppress
 
 from tcpdl.client.errors import BadRequest, CannotWrite
 from tcpdl.client.receiving import cannot_write
@@ -36,6 +37,8 @@ def local_name(name: bytes) -> bytes:
         raise BadRequest(f"'{printable(name)}' is no name for a file here; choose one with -o")
     if len(name) > MAX_SEGMENT:
         raise BadRequest(f"the name has {len(name)} bytes; choose a shorter one with -o")
+    if name.endswith(SUFFIX):
+        raise BadRequest(f"'{printable(name)}' is what a part is called; choose a name with -o")
     return name
 
 
@@ -58,7 +61,10 @@ class Target:
     """Where to write."""
 
     def __init__(self, folder: str | bytes, name: bytes) -> None:
-        """Begin the file `name` in `folder`, which is made if need be. Raises `CannotWrite`."""
+        """Begin the file `name` in `folder`, which is made if need be. Raises `CannotWrite`.
+
+        What an earlier download left under the part name is thrown away.
+        """
         self._name = name
         self._part = part_name(name)
         try:
@@ -87,8 +93,17 @@ class Target:
         return os.fstat(self.fd).st_size == 0
 
     def keep(self) -> None:
-        """The file is complete: give it its name, replacing what had it. Raises `CannotWrite`."""
+        """The file is complete: give it its name, and the mode of the file it replaces, if any.
+
+        Raises `CannotWrite`.
+        """
         try:
+            if not self._is_ours():
+                raise CannotWrite(f"'{self.part}' was taken away while it was written")
+            with suppress(FileNotFoundError):
+                old = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+                if stat.S_ISREG(old.st_mode):
+                    os.fchmod(self.fd, stat.S_IMODE(old.st_mode) & 0o777)
             os.rename(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except OSError as error:
             raise cannot_write(error) from error
@@ -98,7 +113,7 @@ class Target:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._part and self.is_empty:
+        if self._part and self.is_empty and self._is_ours():
             os.unlink(self._part, dir_fd=self._folder)
         os.close(self.fd)
         os.close(self._folder)
@@ -133,10 +148,20 @@ class Target:
         opened = os.fstat(fd)
         if not stat.S_ISREG(opened.st_mode):
             raise CannotWrite(f"'{self.part}' is in the way: it is not a regular file")
+        if opened.st_nlink > 1 or opened.st_uid != os.geteuid():
+            # Writing it would change another file, or leave ours in another user's hands.
+            raise CannotWrite(f"'{self.part}' is in the way: it is not only yours; remove it")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CannotWrite(f"another download is writing '{self.part}'") from None
+        return self._is_named(opened)
+
+    def _is_ours(self) -> bool:
+        """Whether the part file is still the one that is being written."""
+        return self._is_named(os.fstat(self.fd))
+
+    def _is_named(self, opened: os.stat_result) -> bool:
         try:
             named = os.stat(self._part, dir_fd=self._folder, follow_symlinks=False)
         except FileNotFoundError:

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.wire.recognise import http_request
+from tcpdl.wire.recognise import http_request, target_began
 
 IDLE_SECONDS = 3600.0
 """How long a connection may be silent, or leave unread what it is sent, before it is reset."""
@@ -30,6 +30,7 @@ class Echo(Protocol):
     transport: Any
 
     _head: bytes | None = b""  # what came first, until it is clear that it is no HTTP request
+    _held = b""  # the part of it that was not echoed yet
     _seen = 0
 
     def connectionMade(self) -> None:
@@ -39,19 +40,34 @@ class Echo(Protocol):
         self.factory.deadlines.set(self, IDLE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._head is not None and self._is_http(data):
-            # A browser that was lured here must not be made to show back what it sent.
-            self.transport.loseConnection()
-            return
+        if self._head is not None:
+            data = self._inspect(data)
+            if not data:
+                return
         reply = self.factory.reply
         self.transport.write(data if reply is None else reply)
 
-    def _is_http(self, data: bytes) -> bool:
+    def _inspect(self, data: bytes) -> bytes:
+        """What may be echoed now that `data` has come, while it is not clear what speaks.
+
+        A browser that was lured here must not be made to show back what it sent. So nothing of
+        what may be a request is echoed from the moment its target begins.
+        """
         assert self._head is not None
         head = self._head + data
         verdict = http_request(head)
-        self._head = head if verdict is None else None
-        return bool(verdict)
+        if verdict:
+            self.transport.loseConnection()
+            return b""
+        held, self._held = self._held, b""
+        if verdict is None:
+            self._head = head
+            if target_began(head):
+                self._held = held + data
+                return b""
+        else:
+            self._head = None
+        return held + data
 
     def overdue(self) -> None:
         sent = getattr(self.transport, "bytes_sent", 0)
@@ -64,6 +80,8 @@ class Echo(Protocol):
     def readConnectionLost(self) -> None:
         """The client has sent all: send back what is left, then end as well."""
         self.transport.unregisterProducer()
+        if self._held:
+            self.transport.write(self._held if self.factory.reply is None else self.factory.reply)
         self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:

@@ -22,7 +22,10 @@ LINGER_SECONDS = 10.0
 """How long a client may take to close after our last byte is in the kernel's hands."""
 
 STALL_SECONDS = 60.0
-"""How long a client may take nothing of what it is owed before it is reset."""
+"""How long a client may take nothing of what it is owed. It is reset at the next look after."""
+
+STALL_LOOKS = 4
+"""How often in that time it is looked at."""
 
 LINGER_BYTES = 1024 * 1024
 """How many bytes of a client are read only to be thrown away. More are left unread."""
@@ -45,6 +48,7 @@ class LingeringProtocol(Protocol):
     _half_closed = False
     _discarded = 0
     _taken = 0
+    _looks = 0  # in a row that found nothing taken
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
@@ -52,7 +56,8 @@ class LingeringProtocol(Protocol):
     def owe(self) -> None:
         """From now on the client is owed bytes, and must take some every `STALL_SECONDS`."""
         self._taken = self._bytes_sent
-        self.deadlines.set(self, STALL_SECONDS)
+        self._looks = 0
+        self.deadlines.set(self, STALL_SECONDS / STALL_LOOKS)
 
     def finish(self) -> None:
         """End the connection once everything written has been sent."""
@@ -77,6 +82,9 @@ class LingeringProtocol(Protocol):
             self.transport.loseConnection()
         elif self._bytes_sent > self._taken:
             self.owe()
+        elif self._looks + 1 < STALL_LOOKS:
+            self._looks += 1
+            self.deadlines.set(self, STALL_SECONDS / STALL_LOOKS)
         else:
             self.transport.abortConnection()
 

@@ -52,8 +52,9 @@ def bind(interface: str | None, port: int) -> socket.socket:
             found = socket.getaddrinfo(
                 interface, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
-        except OSError as error:
-            raise CannotListen(f"{interface!r} is no address of this machine: {error}") from None
+        except (OSError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no host name"
+            raise CannotListen(f"{interface!r} is no address of this machine: {why}") from None
         return _bind(found[0][0], found[0][4])
     if _has_ipv6():
         return _bind(socket.AF_INET6, ("::", port))

@@ -1,16 +1,23 @@
-"""Addresses of clients, written for people. Imports Twisted only."""
+"""Addresses of clients, written for people. Imports `wire` and Twisted."""
 
 from __future__ import annotations
 
 from twisted.internet.address import IPv4Address, IPv6Address
+
+from tcpdl.wire.text import printable
 
 
 def peer_name(address: object) -> str:
     """`address` as `192.0.2.1:1234` or `[2001:db8::1]:1234`.
 
     An IPv4 client of a port that serves both families comes as `::ffff:192.0.2.1`; it is shown
-    as what it is. Other addresses (a Unix socket's) are shown as their class shows them.
+    as what it is. Other addresses (a Unix socket's) are shown as their class shows them. Nothing
+    controls a terminal, though a PROXY header may claim any text to be an address.
     """
+    return printable(_name(address))
+
+
+def _name(address: object) -> str:
     if isinstance(address, IPv4Address):
         return f"{address.host}:{address.port}"
     if isinstance(address, IPv6Address):

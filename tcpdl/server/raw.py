@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
@@ -19,7 +21,6 @@ from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
 from tcpdl.server.sending import send_file
-from tcpdl.server.transport import FileCutShort
 from tcpdl.wire.names import NameRefused, parse_name
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, HELP, HELP_NAMES, RawRequest, spellings
 from tcpdl.wire.text import printable
@@ -101,6 +102,11 @@ class Raw(LingeringProtocol):
         self._stop_asking()
         try:
             file, spelling = self.factory.open(name)
+        except Unavailable as problem:
+            # Not the clean end that says there is no such file: there is one.
+            _log.warn("{peer} got a reset for {name}: {why}", **self._said(name, problem))
+            self.transport.abortConnection()
+            return
         except (NameRefused, NotServed) as problem:
             if name in HELP_NAMES:
                 self.transport.write(HELP)
@@ -109,38 +115,32 @@ class Raw(LingeringProtocol):
                 self._refuse(name, str(problem))
             return
         self.owe()
-        send_file(self.transport, file.fd, 0, file.size).addBoth(self._sent, file, spelling)
+        sent = maybeDeferred(send_file, self.transport, file.fd, 0, file.size)
+        sent.addBoth(self._sent, file, spelling)
 
     def _sent(self, result: int | Failure, file: File, name: bytes) -> None:
         file.close()
         if isinstance(result, Failure):
-            why = result.value if result.check(FileCutShort) else "the client went away"
-            _log.info(
-                "{peer} did not get all of {name}: {why}",
-                peer=self._peer,
-                name=printable(name),
-                why=why,
-            )
+            lost = result.check(ConnectionDone, ConnectionLost, ConnectionAborted)
+            why = "the connection was lost" if lost else result.value
+            self.transport.abortConnection()
+            _log.info("{peer} did not get all of {name}: {why}", **self._said(name, why))
         else:
-            _log.info(
-                "{peer} got {name}, {size} bytes",
-                peer=self._peer,
-                name=printable(name),
-                size=result,
-            )
+            _log.info("{peer} got {name}, {why} bytes", **self._said(name, result))
             self.finish()
 
     def _refuse(self, name: bytes, why: str) -> None:
         """Answer with no bytes: that is how this dialect says no. The log says why."""
         self._stop_asking()
-        _log.info(
-            "{peer} got nothing for {name}: {why}", peer=self._peer, name=printable(name), why=why
-        )
+        _log.info("{peer} got nothing for {name}: {why}", **self._said(name, why))
         self.finish()
 
     @property
     def _peer(self) -> str:
         return peer_name(self.transport.getPeer())
+
+    def _said(self, name: bytes, why: object) -> dict[str, object]:
+        return {"peer": self._peer, "name": printable(name), "why": why}
 
 
 class RawFactory(Factory):

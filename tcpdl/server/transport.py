@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -42,6 +44,9 @@ AHEAD = 8 * 1024 * 1024
 
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EBUSY}
 _PEER_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED}
+
+_RESET = struct.pack("ii", 1, 0)
+_FLUSH = struct.pack("ii", 0, 0)
 
 SendFile = Callable[[int, int, int, int], int]
 """The signature of `os.sendfile(out_fd, in_fd, offset, count)`."""
@@ -100,6 +105,14 @@ class PlainTransport:
     TLS = False
     bytes_sent = 0
     """Bytes handed to the kernel so far."""
+
+    def reset_if_lost(self, reset: bool) -> None:
+        """From now on, let the kernel reset the connection however it is closed; or no more.
+
+        While a file is under way, a close is not its end: not that of a process that is killed,
+        nor one by whoever does not know of the file.
+        """
+        raise NotImplementedError
 
 
 def plain(transport: object) -> Any:
@@ -174,6 +187,7 @@ class _FileSending(PlainTransport, tcp.Server):
             self._queue.popleft()
             sending.done.callback(count)
         else:
+            self.reset_if_lost(True)
             # Whatever went wrong will go wrong again, where the reactor can be told.
             self.startWriting()
         return sending.done
@@ -227,6 +241,8 @@ class _FileSending(PlainTransport, tcp.Server):
             return problem
         self._queue.popleft()
         self._move_bytes()
+        if not self._queue:
+            self.reset_if_lost(False)
         sending.done.callback(sending.end - sending.start)
         if self._queue or self._held or self._aborted or not self.connected:
             return None
@@ -242,6 +258,10 @@ class _FileSending(PlainTransport, tcp.Server):
     def startWriting(self) -> None:
         if not self._aborted and not self._parked:
             super().startWriting()
+
+    def reset_if_lost(self, reset: bool) -> None:
+        with suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if reset else _FLUSH)
 
     def _move_bytes(self) -> None:
         """Hand the bytes that followed a file to the base class, and an end that follows them."""

@@ -7,9 +7,10 @@ import re
 _LINE_LONGEST = 8192
 """Longest HTTP request line that is looked for: what servers commonly accept."""
 
-_REQUEST_LINE = re.compile(rb"[A-Z]{1,20} [^ \r\n]+ HTTP/[0-9]")
-_MAY_BECOME_ONE = re.compile(rb"[A-Z]{1,20}( ([^ \r\n]+( (H(T(T(P/?)?)?)?)?)?)?)?\Z")
-_TARGET_BEGAN = re.compile(rb"[A-Z]{1,20} [^ \r\n]+\Z")
+_METHOD = rb"[A-Za-z-]{1,20}"
+_REQUEST_LINE = re.compile(_METHOD + rb" [^ \r\n]+ HTTP/[0-9]")
+_MAY_BECOME_ONE = re.compile(_METHOD + rb"( ([^ \r\n]+( (H(T(T(P/?)?)?)?)?)?)?)?\Z")
+_TARGET_BEGAN = re.compile(_METHOD + rb" (/|\*|[Hh][Tt][Tt][Pp])[^ \r\n]*( [HTP/]*)?\Z")
 
 
 def http_request(head: bytes) -> bool | None:
@@ -26,3 +27,11 @@ def http_request(head: bytes) -> bool | None:
     if len(head) == _LINE_LONGEST:
         return bool(_TARGET_BEGAN.match(head))
     return None if _MAY_BECOME_ONE.match(head) else False
+
+
+def target_began(head: bytes) -> bool:
+    """Whether `head`, for which `http_request` is `None`, has come as far as a request's target.
+
+    What has not may be any short text: a word without a line end, say.
+    """
+    return bool(_TARGET_BEGAN.match(head))

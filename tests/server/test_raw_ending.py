@@ -191,7 +191,7 @@ def test_a_client_that_goes_away(server: RawServer, log: Log) -> None:
     connection.peer.close()
     connection.write_turn()
     assert not connection.transport.connected
-    assert log.lines == [f"{PEER} did not get all of large: the client went away"]
+    assert log.lines == [f"{PEER} did not get all of large: the connection was lost"]
     nothing_is_left(server)
 
 

@@ -51,8 +51,6 @@ def test_http(head: bytes) -> None:
         b"GET \r\n",
         b"GET /\n",
         b"GET /\r\nHost: example",  # HTTP/0.9
-        b"get / HTTP/1.1\r\n",
-        b"Get / HTTP/1.1\r\n",
         b" GET / HTTP/1.1\r\n",
         b"\r\nGET / HTTP/1.1\r\n",
         b"\nGET / HTTP/1.1\r\n",
