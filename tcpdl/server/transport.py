@@ -26,7 +26,7 @@ from typing import Any
 
 from twisted.internet import main, tcp, unix
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -128,6 +128,7 @@ class _FileSending(PlainTransport, tcp.Server):
     _read_most = 4 * 1024  # allocating more than comes costs more than a second read
     _waiting = 0  # bytes in the queue, files not counted
     _aborted = False
+    _reset = False  # a close would not be the end of what was promised
     _parked = False  # a thread reads what is to be sent next
     _ending: Callable[[], None] | None = None  # how to end once the queue is empty
     _no_more = False  # an end was asked for: no file may follow
@@ -183,11 +184,14 @@ class _FileSending(PlainTransport, tcp.Server):
         if self._queue is _NOTHING:
             self._queue = deque()
         self._queue.append(sending)
+        if not idle or count > SEND_MOST:
+            self.reset_if_lost(True)
         if idle and self._send_some(sending) is None and sending.offset == sending.end:
             self._queue.popleft()
             sending.done.callback(count)
         else:
-            self.reset_if_lost(True)
+            if not self._reset:
+                self.reset_if_lost(True)
             # Whatever went wrong will go wrong again, where the reactor can be told.
             self.startWriting()
         return sending.done
@@ -260,6 +264,7 @@ class _FileSending(PlainTransport, tcp.Server):
             super().startWriting()
 
     def reset_if_lost(self, reset: bool) -> None:
+        self._reset = reset
         with suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if reset else _FLUSH)
 
@@ -369,8 +374,11 @@ class _FileSending(PlainTransport, tcp.Server):
 
     def connectionLost(self, reason: Failure) -> None:
         queue, self._queue = self._queue, _NOTHING
+        # The base class closes an aborted connection without shutting it down first, which would
+        # end the stream cleanly.
+        closing = Failure(ConnectionAborted()) if self._reset else reason
         try:
-            super().connectionLost(reason)
+            super().connectionLost(closing)
         finally:
             for item in queue:
                 if isinstance(item, _Sending) and not item.done.called:  # one may be cancelled

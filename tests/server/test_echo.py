@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -212,3 +213,38 @@ def test_a_lost_connection_has_no_deadline(reason: Exception, start: Start, cloc
     connection.lose(reason)
     clock.advance(GRAIN)
     assert not clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("cut", range(1, HTTP.index(b"/1.1") + 1))
+def test_no_part_of_a_target_is_reflected(cut: int, start: Start) -> None:
+    """Wherever the request is split, what may become a page stays unseen."""
+    connection = start()
+    connection.say(HTTP[:cut])
+    before = connection.drain()
+    connection.say(HTTP[cut:])
+    assert connection.drain(to_the_end=True) == before
+    assert b"<" not in before
+
+
+def test_a_long_target_is_not_reflected(start: Start) -> None:
+    connection = start()
+    connection.say(b"POST /" + b"A" * 30_000 + b" HTTP/1.1\r\n\r\n<b>caught</b>")
+    with contextlib.suppress(ConnectionResetError):  # not all that came was read
+        connection.drain(to_the_end=True)
+    assert connection.received == b""
+
+
+def test_what_only_looked_like_a_target_goes_back_whole(start: Start) -> None:
+    connection = start()
+    connection.say(b"see /etc")
+    assert connection.drain() == b""
+    connection.say(b"/motd\nand more")
+    assert connection.drain() == b"see /etc/motd\nand more"
+    connection.transport.abortConnection()
+
+
+def test_what_was_held_goes_back_at_the_end(start: Start) -> None:
+    connection = start()
+    connection.say(b"see /etc")
+    connection.half_close()
+    assert connection.drain(to_the_end=True) == b"see /etc"

@@ -12,6 +12,8 @@ from twisted.internet import main
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.testing import StringTransport
 
+from tcpdl.content.errors import Unavailable
+from tcpdl.server import raw
 from tcpdl.server.lingering import LINGER_BYTES, LINGER_SECONDS, STALL_SECONDS
 from tcpdl.server.raw import REQUEST_SECONDS, RawFactory
 
@@ -273,4 +275,39 @@ def test_over_any_transport(server: RawServer, log: Log, descriptors: Callable[[
     assert len(log.lines) == 1
     assert descriptors() == before
     protocol.connectionLost()
+    nothing_is_left(server)
+
+
+def test_a_file_that_cannot_be_opened_now_is_no_missing_one(
+    server: RawServer, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(name: object) -> None:
+        raise Unavailable("it cannot be opened: Too many open files")
+
+    monkeypatch.setattr(server.directory, "open_file", busy)
+    connection = asked(server, b"large", "tcp")
+    server.wait(1)
+    assert not connection.transport.connected
+    with pytest.raises(ConnectionResetError):
+        connection.read_to_end()
+    assert log.lines == [f"{PEER} got a reset for large: it cannot be opened: Too many open files"]
+    nothing_is_left(server)
+
+
+def test_a_transport_that_refuses_the_file(
+    server: RawServer, log: Log, descriptors: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong when the sending begins, the file is closed and the client told."""
+
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError("cannot be sent")
+
+    monkeypatch.setattr(raw, "send_file", refuse)
+    connection = server.connect("tcp")
+    before = descriptors()
+    connection.say(b"large\n")
+    assert descriptors() == before
+    server.wait(1)
+    assert not connection.transport.connected
+    assert log.lines == [f"{PEER} did not get all of large: cannot be sent"]
     nothing_is_left(server)

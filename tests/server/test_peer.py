@@ -1,0 +1,27 @@
+"""Tests how the addresses of clients are written."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+from tcpdl.server.peer import peer_name
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (IPv4Address("TCP", "192.0.2.1", 80), "192.0.2.1:80"),
+        (IPv6Address("TCP", "2001:db8::1", 80), "[2001:db8::1]:80"),
+        (IPv6Address("TCP", "::ffff:192.0.2.1", 80), "192.0.2.1:80"),
+        (IPv4Address("TCP", "192.0.2.1\x1b[31m", 80), r"192.0.2.1\x1b[31m:80"),
+        (IPv4Address("TCP", "x\nforged line", 80), r"x\nforged line:80"),
+        (IPv6Address("TCP", "\u202e::1", 80), r"[\u202e::1]:80"),
+    ],
+)
+def test_peer_name(address: object, shown: str) -> None:
+    assert peer_name(address) == shown
+
+
+def test_a_unix_socket_has_a_printable_name() -> None:
+    assert peer_name(UNIXAddress("/run/\x1b")).isprintable()

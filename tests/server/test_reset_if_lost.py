@@ -1,0 +1,105 @@
+"""Tests that a connection with a file under way ends in a reset, whoever closes it and how."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+
+from tcpdl.server.sending import send_file
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Connect
+
+OpenFile = Callable[[bytes], int]
+
+CONTENT = random.Random(9).randbytes(6_000_000)
+SECONDS = 20
+
+
+def test_a_file_under_way(connect: Connect, open_file: OpenFile) -> None:
+    connection = connect("tcp")
+    outcome = connection.send(open_file(CONTENT), 0, len(CONTENT))
+    connection.lose(ConnectionDone())
+    assert isinstance(outcome[0], ConnectionDone)
+    with pytest.raises(ConnectionResetError):
+        connection.read_to_end()
+
+
+def test_a_file_that_has_been_sent(connect: Connect, open_file: OpenFile) -> None:
+    connection = connect("tcp")
+    outcome = connection.send(open_file(CONTENT), 0, len(CONTENT))
+    assert connection.drain() == CONTENT
+    assert outcome == [len(CONTENT)]
+    connection.lose(ConnectionDone())
+    assert connection.read_to_end() == CONTENT
+
+
+def test_the_first_of_two_files_has_been_sent(connect: Connect, open_file: OpenFile) -> None:
+    connection = connect("tcp")
+    fd = open_file(CONTENT)
+    first = connection.send(fd, 0, 3_000_000)
+    connection.send(fd, 0, len(CONTENT))
+    while not first:
+        connection.write_turn()
+        connection.take()
+    connection.lose(ConnectionDone())
+    with pytest.raises(ConnectionResetError):
+        connection.read_to_end()
+
+
+class Wrapped(ProtocolWrapper):
+    """A layer between the protocol and the connection, as a PROXY header or TLS puts one."""
+
+
+def test_below_a_wrapper(connect: Connect, open_file: OpenFile) -> None:
+    factory: Any = WrappingFactory(None)
+    wrapper = Wrapped(factory, Protocol())
+    factory.protocols[wrapper] = 1
+    connection = connect("tcp", protocol=wrapper)
+    outcome: list[Any] = []
+    send_file(wrapper, open_file(CONTENT), 0, len(CONTENT)).addErrback(outcome.append)
+    connection.lose(ConnectionDone())
+    assert outcome
+    with pytest.raises(ConnectionResetError):
+        connection.read_to_end()
+
+
+def read_to_end(client: socket.socket) -> None:
+    while client.recv(65536):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_daemon_that_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "large").write_bytes(CONTENT)
+    command = [sys.executable, "-m", "twisted", "--log-format=text", "tcpdl", "--port=0"]
+    with subprocess.Popen(
+        [*command, "--interface=127.0.0.1", f"--root={tmp_path}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as daemon:
+        assert daemon.stdout is not None
+        port = next(int(m[1]) for line in daemon.stdout if (m := re.search(r"on .*:(\d+)$", line)))
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(SECONDS)
+            client.connect(("127.0.0.1", port))
+            client.sendall(b"large\n")
+            assert client.recv(1000)
+            daemon.send_signal(number)
+            with pytest.raises(ConnectionResetError):
+                read_to_end(client)
+        daemon.communicate(timeout=SECONDS)
