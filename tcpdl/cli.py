@@ -170,6 +170,8 @@ def _get(options: argparse.Namespace) -> int:
     locations = [parse_url(url) for url in urls]
     if not locations:
         locations = [_ask_for_location()]
+    if "" in (options.output, options.directory):
+        raise BadRequest("-o and -d need a name")
     if options.output and len(locations) > 1:
         raise BadRequest("-o takes one URL; use -d for several")
     names = [location.file_name for location in locations]
@@ -206,7 +208,7 @@ def _fetch(location: Location, options: argparse.Namespace) -> None:
             return
         # What the user named is followed through links, and replaced where it really is.
         folder, name = os.path.split(os.fsencode(os.path.realpath(path)))
-        if not name or output.endswith("/"):
+        if not name or output.endswith("/") or os.path.isdir(path):
             raise BadRequest(f"-o: '{printable(output)}' is a folder; use -d for that")
         if name.endswith(SUFFIX):
             raise BadRequest(f"-o: '{printable(output)}' is what a part is called; choose another")

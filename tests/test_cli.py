@@ -379,7 +379,8 @@ def _answer_all(listener: socket.socket) -> None:
         (5, "{daemon.files}/missing", "the server has no file 'missing', or it is empty"),
         (3, "127.0.0.1:{refused}/name", "connection refused (127.0.0.1)"),
         (6, "{daemon.files}/hello.txt -d file/below", "the folder file/below: Not a directory"),
-        (6, "{daemon.files}/hello.txt -o folder", "'folder' is a folder here"),
+        (2, "{daemon.files}/hello.txt -o folder", "'folder' is a folder; use -d for that"),
+        (2, "{daemon.files}/hello.txt -o .", "'.' is a folder; use -d for that"),
         (6, "{daemon.files}/hello.txt -o socket", "cannot write: no such device or address"),
     ],
 )

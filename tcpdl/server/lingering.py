@@ -24,8 +24,11 @@ LINGER_SECONDS = 10.0
 STALL_SECONDS = 60.0
 """How long a client may take nothing of what it is owed. It is reset at the next look after."""
 
-STALL_LOOKS = 4
-"""How often in that time it is looked at."""
+LOOK_SECONDS = 15.0
+"""How long between two looks at whether it did."""
+
+ACK_SECONDS = 0.5
+"""The same when all that is missing is word that the last bytes have arrived."""
 
 LINGER_BYTES = 1024 * 1024
 """How many bytes of a client are read only to be thrown away. More are left unread."""
@@ -47,17 +50,18 @@ class LingeringProtocol(Protocol):
     _finishing = False
     _half_closed = False
     _discarded = 0
-    _taken = 0
-    _looks = 0  # in a row that found nothing taken
+    _taken = 0  # bytes that had arrived at the last look
+    _idle = 0.0  # seconds in which none did
+    _look = LOOK_SECONDS
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
 
     def owe(self) -> None:
         """From now on the client is owed bytes, and must take some every `STALL_SECONDS`."""
-        self._taken = self._bytes_sent
-        self._looks = 0
-        self.deadlines.set(self, STALL_SECONDS / STALL_LOOKS)
+        self._taken = self._arrived()
+        self._idle = 0.0
+        self._watch()
 
     def finish(self) -> None:
         """End the connection once everything written has been sent."""
@@ -65,7 +69,7 @@ class LingeringProtocol(Protocol):
             return
         self._finishing = True
         self.owe()
-        if self.peer_ended or plain(self.transport) is None:
+        if plain(self.transport) is None:
             self.transport.loseConnection()
         else:
             self.transport.loseWriteConnection()
@@ -77,33 +81,53 @@ class LingeringProtocol(Protocol):
             self.transport.pauseProducing()
 
     def overdue(self) -> None:
-        """The client took nothing, or did not close after the end of the answer."""
-        if self._half_closed:
+        """Look whether the client takes what it is owed, and whether all has arrived."""
+        if self._half_closed and not self._unacknowledged():
             self.transport.loseConnection()
-        elif self._bytes_sent > self._taken:
+        elif self._arrived() > self._taken:
             self.owe()
-        elif self._looks + 1 < STALL_LOOKS:
-            self._looks += 1
-            self.deadlines.set(self, STALL_SECONDS / STALL_LOOKS)
+        elif self._idle + self._look < STALL_SECONDS:
+            self._idle += self._look
+            self._watch()
         else:
             self.transport.abortConnection()
-
-    @property
-    def _bytes_sent(self) -> int:
-        # A TLS layer forwards the question to the transport below it, which is what is wanted.
-        sent: int = getattr(self.transport, "bytes_sent", 0)
-        return sent
 
     def readConnectionLost(self) -> None:
         """The client half-closed."""
         self.peer_ended = True
-        if self._finishing:
-            self.transport.loseConnection()
+        if self._half_closed:
+            self._close_if_all_arrived()
 
     def writeConnectionLost(self) -> None:
         """Our half-close is on its way, behind everything that was written."""
         self._half_closed = True
-        self.deadlines.set(self, LINGER_SECONDS)
+        self._close_if_all_arrived()
+
+    def _close_if_all_arrived(self) -> None:
+        # A socket that was closed while bytes were on their way is an orphan: should memory be
+        # short, or orphans many, the kernel drops what it had still to send.
+        if self.peer_ended and not self._unacknowledged():
+            self.transport.loseConnection()
+        else:
+            self.owe()
+
+    def _watch(self) -> None:
+        if not self._half_closed:
+            self._look = LOOK_SECONDS
+        elif self.peer_ended:
+            self._look = ACK_SECONDS
+        else:
+            self._look = LINGER_SECONDS
+        self.deadlines.set(self, self._look)
+
+    def _arrived(self) -> int:
+        # A TLS layer forwards the question to the transport below it, which is what is wanted.
+        sent: int = getattr(self.transport, "bytes_sent", 0)
+        return sent - self._unacknowledged()
+
+    def _unacknowledged(self) -> int:
+        direct = plain(self.transport)
+        return direct.unacknowledged() if direct is not None else 0
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.deadlines.clear(self)

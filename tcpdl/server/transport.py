@@ -16,9 +16,11 @@ buffer with a half-close or a close pending only when nothing is left in that qu
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import struct
+import termios
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -45,6 +47,7 @@ AHEAD = 8 * 1024 * 1024
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EBUSY}
 _PEER_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED}
 
+_TCP_CLOSE = 7  # <netinet/tcp.h>
 _RESET = struct.pack("ii", 1, 0)
 _FLUSH = struct.pack("ii", 0, 0)
 
@@ -105,6 +108,11 @@ class PlainTransport:
     TLS = False
     bytes_sent = 0
     """Bytes handed to the kernel so far."""
+
+    def unacknowledged(self) -> int:
+        """Bytes in the kernel's hands that the peer has not said to have received, an end counted
+        as one; 0 where that cannot be told, and when the connection is over."""
+        raise NotImplementedError
 
     def reset_if_lost(self, reset: bool) -> None:
         """From now on, let the kernel reset the connection however it is closed; or no more.
@@ -262,6 +270,16 @@ class _FileSending(PlainTransport, tcp.Server):
     def startWriting(self) -> None:
         if not self._aborted and not self._parked:
             super().startWriting()
+
+    def unacknowledged(self) -> int:
+        try:
+            if self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
+                return 0
+            waiting = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, AttributeError):
+            return 0  # a Unix socket, whose peer has at once what is sent; or it is closed
+        number: int = struct.unpack("i", waiting)[0]
+        return number
 
     def reset_if_lost(self, reset: bool) -> None:
         self._reset = reset

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import socket
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from twisted.internet.testing import StringTransport
 
 from tcpdl.content.errors import Unavailable
 from tcpdl.server import raw
-from tcpdl.server.lingering import LINGER_BYTES, LINGER_SECONDS, STALL_SECONDS
+from tcpdl.server.lingering import ACK_SECONDS, LINGER_BYTES, LINGER_SECONDS, STALL_SECONDS
 from tcpdl.server.raw import REQUEST_SECONDS, RawFactory
 
 if TYPE_CHECKING:
@@ -310,4 +312,47 @@ def test_a_transport_that_refuses_the_file(
     server.wait(1)
     assert not connection.transport.connected
     assert log.lines == [f"{PEER} did not get all of large: cannot be sent"]
+    nothing_is_left(server)
+
+
+# Nothing is left to the kernel alone.
+
+
+def unread(server: RawServer) -> Any:
+    """A connection whose client half-closed; the file is in the kernel's hands, and unread."""
+    connection = server.connect("tcp")
+    connection.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)
+    connection.say(b"large")
+    connection.half_close()
+    for _ in range(100):
+        connection.write_turn()
+    assert not connection.wants_to_write
+    return connection
+
+
+def test_a_connection_is_kept_until_all_has_arrived(server: RawServer) -> None:
+    connection = unread(server)
+    server.wait(STALL_SECONDS / 2)
+    assert connection.transport.connected
+    assert connection.read_to_end() == CONTENT
+    server.wait(2 * ACK_SECONDS)
+    assert not connection.transport.connected
+    nothing_is_left(server)
+
+
+def test_a_connection_is_not_kept_for_a_client_that_never_reads(server: RawServer) -> None:
+    connection = unread(server)
+    server.wait(STALL_SECONDS + 2)
+    assert not connection.transport.connected
+    with pytest.raises(ConnectionResetError):
+        connection.read_to_end()
+    nothing_is_left(server)
+
+
+def test_a_connection_is_not_kept_for_a_client_that_is_gone(server: RawServer) -> None:
+    connection = unread(server)
+    connection.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.peer.close()
+    server.wait(2 * ACK_SECONDS)
+    assert not connection.transport.connected
     nothing_is_left(server)
