@@ -37,9 +37,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (root / "hello.txt").write_bytes(b"hello\n")
     (root / "sub" / "hello.txt").write_bytes(b"another\n")
     (root / "large").write_bytes(LARGE)
-    command = [sys.executable, "-m", "tcpdl", "serve", str(root)]
+    command = [sys.executable, "-m", "tcpdl", "serve", "--port", "0", str(root)]
     with subprocess.Popen(
-        [*command, "--port", "0", "--interface", "127.0.0.1"],
+        [*command, "--interface", "127.0.0.1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -1,43 +1,42 @@
 """The echo service of RFC 862, and the text servers that answer everything with one text.
 
-Imports `wire.recognise` and `server.deadlines`.
+Imports `wire.recognise`, `server.lingering` and `server.deadlines`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
 
 from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.wire.recognise import http_request, target_began
 
 IDLE_SECONDS = 3600.0
 """How long a connection may be silent, or leave unread what it is sent, before it is reset."""
 
 
-@implementer(IHalfCloseableProtocol)
-class Echo(Protocol):
+class Echo(LingeringProtocol):
     """Sends back what it receives; or, with `reply`, that text for every message received.
 
     A message is what one read brings, as in the programs that send one text and wait for one.
     """
 
     factory: EchoFactory
-    transport: Any
 
     _head: bytes | None = b""  # what came first, until it is clear that it is no HTTP request
     _held = b""  # the part of it that was not echoed yet
     _seen = 0
 
+    def __init__(self, factory: EchoFactory) -> None:
+        super().__init__(factory.deadlines)
+        self.factory = factory
+
     def connectionMade(self) -> None:
         # The connection paces itself: while the client does not read what it was sent, nothing
         # more is read from it.
         self.transport.registerProducer(self.transport, True)
-        self.factory.deadlines.set(self, IDLE_SECONDS)
+        self.deadlines.set(self, IDLE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
         if self._head is not None:
@@ -70,25 +69,23 @@ class Echo(Protocol):
         return held + data
 
     def overdue(self) -> None:
+        if self.peer_ended:
+            super().overdue()
+            return
         sent = getattr(self.transport, "bytes_sent", 0)
         if sent > self._seen:
             self._seen = sent
-            self.factory.deadlines.set(self, IDLE_SECONDS)
+            self.deadlines.set(self, IDLE_SECONDS)
         else:
             self.transport.abortConnection()
 
     def readConnectionLost(self) -> None:
         """The client has sent all: send back what is left, then end as well."""
+        super().readConnectionLost()
         self.transport.unregisterProducer()
         if self._held:
             self.transport.write(self._held if self.factory.reply is None else self.factory.reply)
-        self.transport.loseConnection()
-
-    def writeConnectionLost(self) -> None:
-        """We never half-close."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.factory.deadlines.clear(self)
+        self.finish()
 
 
 class EchoFactory(Factory):
@@ -101,6 +98,4 @@ class EchoFactory(Factory):
         self.reply = reply
 
     def buildProtocol(self, addr: IAddress | None) -> Echo:  # type: ignore[override]
-        protocol = Echo()
-        protocol.factory = self
-        return protocol
+        return Echo(self)
