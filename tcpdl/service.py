@@ -227,8 +227,18 @@ def makeService(options: Options) -> IService:
 
 def make_daemon(options: Options, reactor: Any) -> Daemon:
     """The daemon that `options` describe, on `reactor`. Raises `CannotListen`."""
-    daemon = Daemon(reactor, sendfile=not options["no-sendfile"])
     directory = Directory(options["root"], hidden=options["hidden"], symlinks=options["symlinks"])
+    daemon = Daemon(reactor, sendfile=not options["no-sendfile"])
+    try:
+        _open_ports(daemon, directory, options, reactor)
+    except CannotListen:
+        daemon.stopService()
+        directory.close()
+        raise
+    return daemon
+
+
+def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor: Any) -> None:
     raw = RawFactory(
         directory,
         reactor,
@@ -253,7 +263,6 @@ def make_daemon(options: Options, reactor: Any) -> Daemon:
             daemon.listen(endpoint, raw)
         except CannotListen as error:
             raise CannotListen(f"--listen {description}: {error}") from error
-    return daemon
 
 
 def _where(sock: socket.socket) -> str:

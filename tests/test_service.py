@@ -299,3 +299,13 @@ def _wait_for_the_end_of(pid: int) -> None:
         assert select.select([ended], [], [], SECONDS)[0], "it did not stop"
     finally:
         os.close(ended)
+
+
+def test_a_daemon_that_cannot_be_made_leaves_nothing_open(root: Path, busy: int) -> None:
+    options = parsed(
+        *("--root", str(root), "--interface=127.0.0.1", "--port=0", f"--echo-port={busy}")
+    )
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(CannotListen):
+        make_daemon(options, MemoryReactorClock())
+    assert os.listdir("/proc/self/fd") == before
