@@ -137,6 +137,7 @@ class _FileSending(PlainTransport, tcp.Server):
     _waiting = 0  # bytes in the queue, files not counted
     _aborted = False
     _reset = False  # a close would not be the end of what was promised
+    _calm = True  # it will be, when the buffer has run empty
     _parked = False  # a thread reads what is to be sent next
     _ending: Callable[[], None] | None = None  # how to end once the queue is empty
     _no_more = False  # an end was asked for: no file may follow
@@ -264,6 +265,8 @@ class _FileSending(PlainTransport, tcp.Server):
     def stopWriting(self) -> None:
         # The base class says so when its buffer ran empty.
         self._held = self._aborted
+        if self._reset and self._calm:
+            self.reset_if_lost(False)
         if not self._queue or self._aborted:
             super().stopWriting()
 
@@ -282,6 +285,9 @@ class _FileSending(PlainTransport, tcp.Server):
         return number
 
     def reset_if_lost(self, reset: bool) -> None:
+        self._calm = not reset
+        if self._held and not reset:
+            return  # what is still in the buffer was promised as well
         self._reset = reset
         with suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if reset else _FLUSH)

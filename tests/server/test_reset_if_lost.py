@@ -59,6 +59,27 @@ def test_the_first_of_two_files_has_been_sent(connect: Connect, open_file: OpenF
         connection.read_to_end()
 
 
+def test_bytes_that_followed_a_file(connect: Connect, open_file: OpenFile) -> None:
+    connection = connect("tcp")
+    outcome = connection.send(open_file(CONTENT), 0, len(CONTENT))
+    connection.transport.write(CONTENT)
+    while not outcome:
+        connection.write_turn()
+        connection.take()
+    connection.lose(ConnectionDone())
+    with pytest.raises(ConnectionResetError):
+        connection.read_to_end()
+
+
+def test_bytes_that_followed_a_file_and_were_sent(connect: Connect, open_file: OpenFile) -> None:
+    connection = connect("tcp")
+    connection.send(open_file(CONTENT), 0, len(CONTENT))
+    connection.transport.write(b"end")
+    assert connection.drain() == CONTENT + b"end"
+    connection.lose(ConnectionDone())
+    assert connection.read_to_end() == CONTENT + b"end"
+
+
 class Wrapped(ProtocolWrapper):
     """A layer between the protocol and the connection, as a PROXY header or TLS puts one."""
 
