@@ -6,6 +6,7 @@ Imports `tcpdl.client` and `tcpdl.wire`; what needs Twisted is imported by the c
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import re
 import signal
@@ -207,7 +208,10 @@ def _fetch(location: Location, options: argparse.Namespace) -> None:
             _fetch_into_special(location, path, options.timeout)
             return
         # What the user named is followed through links, and replaced where it really is.
-        folder, name = os.path.split(os.fsencode(os.path.realpath(path)))
+        real = os.path.realpath(path)
+        if os.path.islink(real):
+            raise CannotWrite(f"'{printable(output)}' is a symbolic link to itself")
+        folder, name = os.path.split(os.fsencode(real))
         if not name or output.endswith("/") or os.path.isdir(path):
             raise BadRequest(f"-o: '{printable(output)}' is a folder; use -d for that")
         if name.endswith(SUFFIX):
@@ -231,12 +235,23 @@ def _descriptor(path: str) -> int | None:
 
     Opening such a path anew would write from the beginning of the file behind it, or replace it.
     """
-    if path in ("-", "/dev/stdout"):
-        return sys.stdout.fileno()
-    if path == "/dev/stderr":
-        return sys.stderr.fileno()
-    number = re.fullmatch(r"/(?:dev|proc/self)/fd/([0-9]+)", path)
-    return int(number[1]) if number else None
+    named = {"-": 1, "/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+    path = re.sub("^//", "/", os.path.normpath(path))
+    number = named.get(path)
+    if number is None:
+        found = re.fullmatch(r"/(?:dev|proc/(self|thread-self|[0-9]+))/fd/([0-9]+)", path)
+        if not found:
+            return None
+        if found[1] and found[1].isdigit() and int(found[1]) != os.getpid():
+            raise BadRequest(f"-o: '{printable(path)}' belongs to another program")
+        number = int(found[2])
+    try:
+        mode = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+    except (OSError, OverflowError):
+        mode = os.O_RDONLY
+    if mode == os.O_RDONLY:
+        raise CannotWrite(f"'{printable(path)}' is not open for writing")
+    return number
 
 
 def _is_special(path: str) -> bool:

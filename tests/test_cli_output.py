@@ -61,6 +61,31 @@ def test_output_that_is_open_already(name: str, files: str, work: Path) -> None:
     assert (work / "log").read_bytes() == b"first\nhello\nlast\nhello\n"
 
 
+@pytest.mark.parametrize("name", ["/dev/fd/9", "/dev/stdin", "//dev/./fd/9", "/dev/fd/99999999999"])
+def test_output_that_is_not_open(name: str, files: str) -> None:
+    """Its number may be that of a socket or a pipe of the client's own a moment later."""
+    command = [*TCPDL, "get", f"{files}/hello.txt", "-o", name]
+    with open("in", "wb"), open("in", "rb") as stdin:
+        done = subprocess.run(command, stdin=stdin, capture_output=True, timeout=SECONDS)
+    assert done.returncode == 6
+    assert b"is not open for writing" in done.stderr
+
+
+def test_output_that_is_open_elsewhere(files: str, work: Path) -> None:
+    (work / "theirs").write_bytes(b"theirs")
+    with (work / "theirs").open("ab") as theirs:
+        path = f"/proc/{os.getpid()}/fd/{theirs.fileno()}"
+        done = subprocess.run([*TCPDL, "get", f"{files}/hello.txt", "-o", path], timeout=SECONDS)
+    assert done.returncode == 2
+    assert (work / "theirs").read_bytes() == b"theirs"
+
+
+def test_a_link_to_itself(files: str, work: Path) -> None:
+    (work / "loop").symlink_to("loop")
+    assert main(["get", f"{files}/hello.txt", "-o", "loop"]) == 6
+    assert (work / "loop").is_symlink()
+
+
 def test_a_pipe_that_does_not_block(files: str) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

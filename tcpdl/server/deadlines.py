@@ -46,6 +46,11 @@ class Deadlines:
         if self._timer is None:
             self._timer = self._next_look()
 
+    def now(self) -> float:
+        """The time, in seconds since no particular moment."""
+        seconds: float = self._clock.seconds()
+        return seconds
+
     def clear(self, who: Overdue) -> None:
         """Forget the deadline of `who`, if it has one."""
         tick = self._due.pop(who, None)

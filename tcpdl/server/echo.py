@@ -10,6 +10,7 @@ from twisted.internet.protocol import Factory
 
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.lingering import LingeringProtocol
+from tcpdl.server.transport import reset_if_lost
 from tcpdl.wire.recognise import http_request, target_began
 
 IDLE_SECONDS = 3600.0
@@ -36,6 +37,7 @@ class Echo(LingeringProtocol):
         # The connection paces itself: while the client does not read what it was sent, nothing
         # more is read from it.
         self.transport.registerProducer(self.transport, True)
+        reset_if_lost(self.transport, False)  # an echo has no end to be mistaken
         self.deadlines.set(self, IDLE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.transport import plain
+from tcpdl.server.transport import plain, reset_if_lost
 
 LINGER_SECONDS = 10.0
 """How long a client may take to close after our last byte is in the kernel's hands."""
@@ -28,7 +28,8 @@ LOOK_SECONDS = 15.0
 """How long between two looks at whether it did."""
 
 ACK_SECONDS = 0.5
-"""The same when all that is missing is word that the last bytes have arrived."""
+"""The first of these when all that is missing is word that the last bytes have arrived; each
+that finds nothing new doubles it."""
 
 LINGER_BYTES = 1024 * 1024
 """How many bytes of a client are read only to be thrown away. More are left unread."""
@@ -51,23 +52,33 @@ class LingeringProtocol(Protocol):
     _half_closed = False
     _discarded = 0
     _taken = 0  # bytes that had arrived at the last look
-    _idle = 0.0  # seconds in which none did
+    _since = 0.0  # when that was
     _look = LOOK_SECONDS
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
 
+    def promise(self) -> None:
+        """An answer will come: until `finish`, no other end of the connection is a clean one."""
+        reset_if_lost(self.transport, True)
+
     def owe(self) -> None:
         """From now on the client is owed bytes, and must take some every `STALL_SECONDS`."""
         self._taken = self._arrived()
-        self._idle = 0.0
-        self._watch()
+        self._since = self.deadlines.now()
+        if not self._half_closed:
+            self._watch(LOOK_SECONDS)
+        elif self.peer_ended:
+            self._watch(ACK_SECONDS)
+        else:
+            self._watch(LINGER_SECONDS)
 
     def finish(self) -> None:
         """End the connection once everything written has been sent."""
         if self._finishing:
             return
         self._finishing = True
+        reset_if_lost(self.transport, False)
         self.owe()
         if plain(self.transport) is None:
             self.transport.loseConnection()
@@ -86,9 +97,8 @@ class LingeringProtocol(Protocol):
             self.transport.loseConnection()
         elif self._arrived() > self._taken:
             self.owe()
-        elif self._idle + self._look < STALL_SECONDS:
-            self._idle += self._look
-            self._watch()
+        elif self.deadlines.now() - self._since < STALL_SECONDS:
+            self._watch(2 * self._look)
         else:
             self.transport.abortConnection()
 
@@ -111,13 +121,8 @@ class LingeringProtocol(Protocol):
         else:
             self.owe()
 
-    def _watch(self) -> None:
-        if not self._half_closed:
-            self._look = LOOK_SECONDS
-        elif self.peer_ended:
-            self._look = ACK_SECONDS
-        else:
-            self._look = LINGER_SECONDS
+    def _watch(self, seconds: float) -> None:
+        self._look = min(seconds, LOOK_SECONDS)
         self.deadlines.set(self, self._look)
 
     def _arrived(self) -> int:

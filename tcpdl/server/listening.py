@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -104,6 +105,9 @@ def tune(sock: socket.socket) -> None:
     """Set options on a listening TCP socket; the sockets it accepts inherit them for free."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # One that is accepted only to be closed, since descriptors have run out, is reset: a clean end
+    # without a byte would say that there is no such file.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     for name, value in (*KEEPALIVE.items(), ("TCP_NOTSENT_LOWAT", NOTSENT_LOWAT)):
         if (option := getattr(socket, name, None)) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)

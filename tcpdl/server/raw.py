@@ -47,6 +47,7 @@ class Raw(LingeringProtocol):
         self._quiet: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
+        self.promise()
         self.deadlines.set(self, REQUEST_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:

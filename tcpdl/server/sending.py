@@ -11,10 +11,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPullProducer
-from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
-from tcpdl.server.transport import FileCutShort, PlainTransport, plain
+from tcpdl.server.transport import FileCutShort, plain, reset_if_lost, wire
 
 PIECE = 64 * 1024
 """Bytes read and written at a time."""
@@ -39,7 +38,7 @@ class _Pump:
 
     def __init__(self, transport: Any, fd: int, offset: int, count: int) -> None:
         self._transport = transport
-        self._wire = _below(transport)
+        self._wire = wire(transport)
         self._fd = fd
         self._offset = offset
         self._end = offset + count
@@ -48,7 +47,7 @@ class _Pump:
 
     def start(self) -> Deferred[int]:
         if self._count:
-            self._reset_if_lost(True)
+            reset_if_lost(self._wire, True)
             self._transport.registerProducer(self, False)
         else:
             self._done.callback(0)
@@ -65,7 +64,7 @@ class _Pump:
         self._transport.write(data)
         if self._offset == self._end:
             self._transport.unregisterProducer()
-            self._reset_if_lost(False)
+            reset_if_lost(self._wire, False)
             self._done.callback(self._count)
         return None
 
@@ -79,18 +78,7 @@ class _Pump:
         self._wire.abortConnection()
         self._fail(why)
 
-    def _reset_if_lost(self, reset: bool) -> None:
-        if isinstance(self._wire, PlainTransport):
-            self._wire.reset_if_lost(reset)
-
     def _fail(self, why: str) -> None:
         if not self._done.called:
             sent = self._count - (self._end - self._offset)
             self._done.errback(FileCutShort(sent, self._count, why))
-
-
-def _below(transport: Any) -> Any:
-    """The transport of the socket itself, below whatever wraps it."""
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
-    return transport

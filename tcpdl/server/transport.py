@@ -30,6 +30,7 @@ from twisted.internet import main, tcp, unix
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import ITCPTransport
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -126,6 +127,20 @@ class PlainTransport:
 def plain(transport: object) -> Any:
     """`transport` if it may send files and half-close (`PlainTransport`), else `None`."""
     return transport if isinstance(transport, PlainTransport) and not transport.TLS else None
+
+
+def wire(transport: Any) -> Any:
+    """The transport of the socket itself, below whatever wraps it: to close it, not to write."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
+
+
+def reset_if_lost(transport: Any, reset: bool) -> None:
+    """`PlainTransport.reset_if_lost`, below whatever wraps it and where there is one."""
+    below = wire(transport)
+    if isinstance(below, PlainTransport):
+        below.reset_if_lost(reset)
 
 
 class _FileSending(PlainTransport, tcp.Server):

@@ -16,7 +16,13 @@ from twisted.internet.testing import StringTransport
 
 from tcpdl.content.errors import Unavailable
 from tcpdl.server import raw
-from tcpdl.server.lingering import ACK_SECONDS, LINGER_BYTES, LINGER_SECONDS, STALL_SECONDS
+from tcpdl.server.lingering import (
+    ACK_SECONDS,
+    LINGER_BYTES,
+    LINGER_SECONDS,
+    LOOK_SECONDS,
+    STALL_SECONDS,
+)
 from tcpdl.server.raw import REQUEST_SECONDS, RawFactory
 
 if TYPE_CHECKING:
@@ -342,7 +348,9 @@ def test_a_connection_is_kept_until_all_has_arrived(server: RawServer) -> None:
 
 def test_a_connection_is_not_kept_for_a_client_that_never_reads(server: RawServer) -> None:
     connection = unread(server)
-    server.wait(STALL_SECONDS + 2)
+    server.wait(STALL_SECONDS - 1)
+    assert connection.transport.connected
+    server.wait(1 + LOOK_SECONDS + 1)
     assert not connection.transport.connected
     with pytest.raises(ConnectionResetError):
         connection.read_to_end()

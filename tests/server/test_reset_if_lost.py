@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
+import resource
+import select
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,25 +105,81 @@ def read_to_end(client: socket.socket) -> None:
         pass
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_daemon_that_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
-    (tmp_path / "large").write_bytes(CONTENT)
+@contextlib.contextmanager
+def daemon(
+    root: Path, *options: str, descriptors: int = 1000
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A daemon in a process of its own, with so many descriptors, and its port."""
     command = [sys.executable, "-m", "twisted", "--log-format=text", "tcpdl", "--port=0"]
     with subprocess.Popen(
-        [*command, "--interface=127.0.0.1", f"--root={tmp_path}"],
+        [*command, "--interface=127.0.0.1", f"--root={root}", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    ) as daemon:
-        assert daemon.stdout is not None
-        port = next(int(m[1]) for line in daemon.stdout if (m := re.search(r"on .*:(\d+)$", line)))
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.settimeout(SECONDS)
-            client.connect(("127.0.0.1", port))
-            client.sendall(b"large\n")
-            assert client.recv(1000)
-            daemon.send_signal(number)
-            with pytest.raises(ConnectionResetError):
-                read_to_end(client)
-        daemon.communicate(timeout=SECONDS)
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors)),
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = (re.search(r"on .*:(\d+)$", line) for line in process.stdout)
+            yield process, next(int(match[1]) for match in found if match)
+        finally:
+            process.kill()
+
+
+def client(port: int) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(SECONDS)
+    try:
+        sock.connect(("127.0.0.1", port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+
+
+@SIGNALS
+def test_a_daemon_that_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "large").write_bytes(CONTENT)
+    with daemon(tmp_path) as (process, port), client(port) as sock:
+        sock.sendall(b"large\n")
+        assert sock.recv(1000)
+        process.send_signal(number)
+        with pytest.raises(ConnectionResetError):
+            read_to_end(sock)
+
+
+@SIGNALS
+def test_a_daemon_that_is_stopped_before_it_answers(tmp_path: Path, number: signal.Signals) -> None:
+    """A clean end without a byte would say that there is no such file."""
+    (tmp_path / "small").write_bytes(b"small")
+    with daemon(tmp_path, "--quiet-period=60000") as (process, port), client(port) as sock:
+        sock.sendall(b"small")
+        with client(port) as other:  # once this is answered, the first is known to be accepted
+            other.sendall(b"small\n")
+            assert other.recv(1000) == b"small"
+        process.send_signal(number)
+        with pytest.raises(ConnectionResetError):
+            read_to_end(sock)
+
+
+def test_a_daemon_that_has_run_out_of_descriptors(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"small")
+    with contextlib.ExitStack() as stack:
+        _, port = stack.enter_context(daemon(tmp_path, descriptors=40))
+        turned_away = 0
+        for _ in range(60):
+            try:
+                sock = stack.enter_context(client(port))
+            except ConnectionResetError:
+                turned_away += 1
+                continue
+            sock.setblocking(False)
+            if select.select([sock], [], [], 0.05)[0]:
+                turned_away += 1
+                with pytest.raises(ConnectionResetError):
+                    read_to_end(sock)
+        assert turned_away
