@@ -99,12 +99,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _get_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tcpdl get",
-        description="Fetch files. A URL is host:port/name or tcpdl://host[:8080]/name.\n"
+    parser = _command_parser(
+        "get",
+        "Fetch files. A URL is host:port/name or tcpdl://host[:8080]/name.\n"
         "Without one, on a terminal, server, port and name are asked for.",
-        epilog=_STATUSES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("urls", nargs="*", metavar="URL")
     parser.add_argument(
@@ -119,23 +117,19 @@ def _get_parser() -> argparse.ArgumentParser:
         default="auto",
         help="what to speak; this version speaks raw",
     )
-    _add_timeout(parser)
     parser.set_defaults(run=_get)
     return parser
 
 
 def _echo_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tcpdl echo",
-        description="Send the text, or else each line of standard input, and print what comes\n"
+    parser = _command_parser(
+        "echo",
+        "Send the text, or else each line of standard input, and print what comes\n"
         "back. Without a server, on a terminal, all is asked for.",
-        epilog=_STATUSES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("server", nargs="?", metavar="HOST:PORT")
     parser.add_argument("text", nargs="*", metavar="TEXT")
     parser.add_argument("--encoding", default="utf-8", help="of texts and replies (utf-8)")
-    _add_timeout(parser)
     parser.set_defaults(run=_echo)
     return parser
 
@@ -143,7 +137,13 @@ def _echo_parser() -> argparse.ArgumentParser:
 _COMMANDS = {"get": _get_parser, "echo": _echo_parser}
 
 
-def _add_timeout(parser: argparse.ArgumentParser) -> None:
+def _command_parser(command: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"tcpdl {command}",
+        description=description,
+        epilog=_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--timeout",
         type=_seconds,
@@ -151,6 +151,7 @@ def _add_timeout(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="longest wait for a connection, and for more bytes on it (30)",
     )
+    return parser
 
 
 def _seconds(text: str) -> float:

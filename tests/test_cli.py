@@ -662,7 +662,15 @@ def test_serve_on_a_busy_port() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--wrong"], ["--port", "x"], ["--port", "65536"], ["missing"], [".", "."], ["--root", "f"]],
+    [
+        ["--echo-port", "0", "--echo-reply", "", "--hidden", "."],
+        ["--wrong"],
+        ["--port", "x"],
+        ["--port", "65536"],
+        ["missing"],
+        [".", "."],
+        ["--root", "f"],
+    ],
 )
 def test_wrong_serve(arguments: list[str]) -> None:
     Path("f").touch()

@@ -7,6 +7,7 @@ process (`splice(2)`); elsewhere they are read and written.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import socket
@@ -89,9 +90,7 @@ class _Splice:
     def run(self) -> int:
         reader, writer = os.pipe()
         try:
-            with suppress(OSError, ImportError):
-                import fcntl
-
+            with suppress(OSError):
                 fcntl.fcntl(writer, _F_SETPIPE_SZ, PIECE)
             return self._run(reader, writer)
         finally:

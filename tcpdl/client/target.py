@@ -77,10 +77,15 @@ class Target:
         try:
             self._refuse_folder()
             self.fd = self._open_part()
-            os.ftruncate(self.fd, 0)
         except BaseException:
             os.close(self._folder)
             raise
+        try:
+            os.ftruncate(self.fd, 0)
+        except OSError as error:
+            os.close(self.fd)
+            os.close(self._folder)
+            raise cannot_write(error) from error
 
     @property
     def part(self) -> str:

@@ -1,7 +1,7 @@
 """Send a file over whatever transport a protocol was given. Imports `server.transport`.
 
-Over a `PlainTransport` that is its own `sendFile`. Any other (TLS, a Unix socket, one that tests
-made) gets the file through its public `IConsumer` face, read and written piece by piece.
+Over a `PlainTransport` that is its own `sendFile`. Any other (TLS, a PROXY layer, one that
+tests made) gets the file through its public `IConsumer` face, read and written piece by piece.
 """
 
 from __future__ import annotations

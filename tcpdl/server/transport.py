@@ -151,7 +151,7 @@ class _FileSending(PlainTransport, tcp.Server):
     _read_most = 4 * 1024  # allocating more than comes costs more than a second read
     _waiting = 0  # bytes in the queue, files not counted
     _aborted = False
-    _reset = False  # a close would not be the end of what was promised
+    _reset: bool | None = None  # a close would not be the end of what was promised
     _calm = True  # it will be, when the buffer has run empty
     _parked = False  # a thread reads what is to be sent next
     _ending: Callable[[], None] | None = None  # how to end once the queue is empty
@@ -214,8 +214,7 @@ class _FileSending(PlainTransport, tcp.Server):
             self._queue.popleft()
             sending.done.callback(count)
         else:
-            if not self._reset:
-                self.reset_if_lost(True)
+            self.reset_if_lost(True)
             # Whatever went wrong will go wrong again, where the reactor can be told.
             self.startWriting()
         return sending.done
@@ -303,6 +302,8 @@ class _FileSending(PlainTransport, tcp.Server):
         self._calm = not reset
         if self._held and not reset:
             return  # what is still in the buffer was promised as well
+        if reset is self._reset:
+            return  # at first it is unknown: the listening socket may have handed an option down
         self._reset = reset
         with suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if reset else _FLUSH)

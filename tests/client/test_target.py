@@ -364,3 +364,13 @@ def test_long_names(size: int, tmp_path: Path) -> None:
 def test_name_that_is_too_long_for_the_file_system(tmp_path: Path) -> None:
     with Target(str(tmp_path), b"a" * 256) as target, pytest.raises(CannotWrite, match="too long"):
         target.keep()
+
+
+@pytest.mark.usefixtures("no_descriptor_leaks")
+def test_a_part_that_cannot_be_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(fd: int, length: int) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    monkeypatch.setattr(os, "ftruncate", fail)
+    with pytest.raises(CannotWrite):
+        Target(str(tmp_path), NAME)
