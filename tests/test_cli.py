@@ -664,6 +664,7 @@ def test_serve_on_a_busy_port() -> None:
     "arguments",
     [
         ["--echo-port", "0", "--echo-reply", "", "--hidden", "."],
+        ["-r", "", "--hidden"],
         ["--wrong"],
         ["--port", "x"],
         ["--port", "65536"],
