@@ -128,3 +128,24 @@ def print_ratios(title: str, results: Mapping[str, Sequence[float]], base: str) 
             f"  {name:28} {statistics.median(values):12,.1f}"
             f"   {middle:6.2f} x {base}  ({low:.2f} to {high:.2f})"
         )
+
+
+def rsyncd(folder: Path, scratch: Path) -> tuple[list[str], int]:
+    """The command of an rsync daemon that serves `folder` as the module `m`, and its port."""
+    port = free_port()
+    config = scratch / "rsyncd.conf"
+    config.write_text(
+        f"use chroot = no\nlog file = {scratch}/rsyncd.log\n[m]\npath = {folder}\nread only = yes\n"
+        f"uid = {os.getuid()}\ngid = {os.getgid()}\n",
+        encoding="ascii",
+    )
+    options = ["--daemon", "--no-detach", "--address=127.0.0.1"]
+    return [tool("rsync"), *options, f"--port={port}", f"--config={config}"], port
+
+
+def twistd_web(folder: Path) -> tuple[list[str], int]:
+    """The command of Twisted's own web server for `folder`, and its port."""
+    port = free_port()
+    twistd = str(Path(sys.executable).with_name("twistd"))
+    listen = f"--listen=tcp:{port}:interface=127.0.0.1"
+    return [twistd, "-n", "--pidfile=", "web", listen, f"--path={folder}"], port

@@ -20,13 +20,17 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 import tcpdl
+from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory, Symlinks
 from tcpdl.server import epoll
 from tcpdl.server.deadlines import Deadlines, run_on_monotonic_clock
 from tcpdl.server.echo import EchoFactory
+from tcpdl.server.front import FrontFactory
 from tcpdl.server.listening import CannotListen, Listening, adopt, bind
+from tcpdl.server.native import NativeFactory
 from tcpdl.server.raw import QUIET_MILLISECONDS, RawFactory
 from tcpdl.server.warming import Warmer
+from tcpdl.server.working import Workers
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, parse_encodings
 
 DEFAULT_PORT = 8080
@@ -98,6 +102,12 @@ class Options(usage.Options):
             "inside",
             "Symbolic links: 'inside' follows those that stay below the root, 'never' none.",
         ],
+        [
+            "state-dir",
+            None,
+            None,
+            "Folder to keep the digests of files in; they are kept in memory if left out.",
+        ],
     ]
     optFlags = [
         ["hidden", None, "Hand out files whose name, or whose folder's, begins with a dot."],
@@ -111,6 +121,7 @@ class Options(usage.Options):
         descriptions={"echo-reply": "text", "quiet-period": "milliseconds"},
         optActions={
             "root": usage.CompleteDirs(descr="folder"),
+            "state-dir": usage.CompleteDirs(descr="folder"),
             "interface": usage.CompleteNetInterfaces(descr="address"),
             "symlinks": usage.CompleteList(["inside", "never"]),
             "listen": usage.CompleteList(["tcp:", "tcp6:", "unix:", "ssl:", "systemd:"]),
@@ -181,7 +192,9 @@ class Daemon(MultiService):
         self._sendfile = os.sendfile if sendfile else None
         self._connections: Any = None
         self._warmer = Warmer(reactor)
+        self.workers = Workers(reactor)
         self.addService(self._warmer)
+        self.addService(self.workers)
 
     def listen(self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
         """Open the port of `endpoint`, and serve `factory` on it while the daemon runs.
@@ -246,10 +259,13 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
         quiet=options["quiet-period"] / 1000,
         encodings=options["name-encodings"],
     )
+    digests = Digests(options["state-dir"], warn=_warn)
+    native = NativeFactory(directory, daemon.deadlines, digests, daemon.workers)
+    front = FrontFactory(daemon.deadlines, raw, native)
     if options["port"] is not None:
         sock = bind(options["interface"], options["port"])
         _log.info("serving {root!r} on {where}", root=options["root"], where=_where(sock))
-        daemon.listen(adopt(reactor, sock), raw)
+        daemon.listen(adopt(reactor, sock), front)
     if options["echo-port"] is not None:
         sock = bind(options["interface"], options["echo-port"])
         _log.info("echo on {where}", where=_where(sock))
@@ -260,9 +276,13 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
         except Exception as error:  # parsers of endpoints raise what they like
             raise CannotListen(f"--listen {description}: {error}") from error
         try:
-            daemon.listen(endpoint, raw)
+            daemon.listen(endpoint, front)
         except CannotListen as error:
             raise CannotListen(f"--listen {description}: {error}") from error
+
+
+def _warn(problem: str) -> None:
+    _log.warn("{problem}", problem=problem)
 
 
 def _where(sock: socket.socket) -> str:

@@ -194,12 +194,12 @@ def test_get_several_into_a_folder(daemon: Daemon) -> None:
 def test_missing_file_keeps_no_other_from_being_fetched(daemon: Daemon) -> None:
     names = ["missing", "hello.txt", "empty", "a", "binary"]
     assert main(["get", *(f"{daemon.files}/{name}" for name in names)]) == 5
-    assert files() == {"hello.txt": b"hello\n", "binary": BINARY}
+    assert files() == {"hello.txt": b"hello\n", "binary": BINARY, "empty": b""}
 
 
 def test_every_missing_file_is_named(daemon: Daemon, capfdbinary: Capture) -> None:
     names = ["missing", "hello.txt", "empty", "a"]
-    main(["get", *(f"{daemon.files}/{name}" for name in names)])
+    main(["get", "--dialect", "raw", *(f"{daemon.files}/{name}" for name in names)])
     complaints = capfdbinary.readouterr().err.decode().splitlines()
     assert [line.split(": ")[1] for line in complaints] == [
         f"{daemon.files}/{name}" for name in ("missing", "empty", "a")
@@ -295,7 +295,7 @@ def test_fifo(daemon: Daemon) -> None:
         (["{}/a/"], "names no file"),
         (["{}/hello.txt", "{}/a/deep.txt", "-o", "one"], "-o takes one URL"),
         (["{}/hello.txt", "-o", "new/"], "is a folder"),
-        (["{}/a%0Ab", "-o", "x"], "line end"),
+        (["{}/a%0Ab", "-o", "x", "--dialect", "raw"], "line end"),
         (["{}/%1b[2J"], r"'\x1b[2J' is no name"),
         (["{}/" + "a" * 256], "256 bytes"),
         (["{}/hello.txt", "--timeout", "0"], "not a number of seconds"),
@@ -376,7 +376,8 @@ def _answer_all(listener: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("status", "path", "complaint"),
     [
-        (5, "{daemon.files}/missing", "the server has no file 'missing', or it is empty"),
+        (5, "{daemon.files}/missing", "the server has no 'missing' to hand out: nothing has that"),
+        (5, "{daemon.files}/a", "'a' is a folder; use tcpdl mirror or tcpdl ls for it"),
         (3, "127.0.0.1:{refused}/name", "connection refused (127.0.0.1)"),
         (6, "{daemon.files}/hello.txt -d file/below", "the folder file/below: Not a directory"),
         (2, "{daemon.files}/hello.txt -o folder", "'folder' is a folder; use -d for that"),
@@ -413,9 +414,9 @@ def test_broken_connection_keeps_the_part(
 ) -> None:
     # The bytes may be lost with the reset: what the message says is what must be there.
     address = server(reset_after(b"hel"))
-    assert main(["get", f"{address}/hello.txt"]) == 4
+    assert main(["get", f"{address}/hello.txt", "--dialect", "raw"]) == 4
     shown = capfdbinary.readouterr().err.decode()
-    match = re.search(r"reset by peer after (\d) bytes; they are kept in '(.*)'\n", shown)
+    match = re.search(r"reset by peer after (\d) bytes; what came is kept in '(.*)'\n", shown)
     assert match
     part = b"hel"[: int(match[1])]
     assert files() == ({match[2]: part} if part else {})
@@ -424,7 +425,8 @@ def test_broken_connection_keeps_the_part(
 def test_broken_connection_that_leaves_no_part(
     server: Callable[[Script], str], capfdbinary: Capture
 ) -> None:
-    assert main(["get", f"{server(reset_after(b''))}/hello.txt"]) == 4
+    address = server(reset_after(b""))
+    assert main(["get", f"{address}/hello.txt", "--dialect", "raw"]) == 4
     assert files() == {}
     assert b"tcpdl-part" not in capfdbinary.readouterr().err
 
@@ -437,7 +439,8 @@ def test_interruption_keeps_the_part(server: Callable[[Script], str]) -> None:
         ended.wait(SECONDS)
 
     address = server(stall)
-    with running(*TCPDL, "get", f"{address}/hello.txt", stderr=subprocess.PIPE) as process:
+    command = [*TCPDL, "get", f"{address}/hello.txt", "--dialect", "raw"]
+    with running(*command, stderr=subprocess.PIPE) as process:
         for _ in range(round(SECONDS / 0.01)):  # until the client has written what came
             if files() == {"hello.txt.tcpdl-part": b"hel"} or ended.wait(0.01):
                 break
@@ -505,7 +508,10 @@ def test_interrupted_question(monkeypatch: pytest.MonkeyPatch, capfdbinary: Capt
 def test_progress_on_a_terminal(daemon: Daemon) -> None:
     status, shown = on_terminal("get", f"{daemon.files}/binary", stdout=subprocess.DEVNULL)
     assert status == 0
-    assert re.search(r"\r\x1b\[Kbinary: 1 MiB, [\d.e+]+ [KMG]?i?B/s\r\n\Z", shown)
+    assert re.fullmatch(
+        r"binary: 1 MiB, checked, in \d\.\d s \([\d.e+]+ [KMG]?i?B/s, limited by [a-zCPU ]+\)\r\n",
+        shown,
+    )
 
 
 def test_escapes_are_shown_on_a_terminal_only(daemon: Daemon) -> None:

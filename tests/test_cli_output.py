@@ -170,7 +170,8 @@ def test_a_part_that_was_swapped_is_not_kept(work: Path) -> None:
         swapped = threading.Event()
         thread = threading.Thread(target=answer)
         thread.start()
-        assert main(["get", f"127.0.0.1:{listener.getsockname()[1]}/f"]) == 6
+        url = f"127.0.0.1:{listener.getsockname()[1]}/f"
+        assert main(["get", url, "--dialect", "raw"]) == 6
         thread.join(SECONDS)
     assert not (work / "f").exists()
     assert (work / "f.tcpdl-part").read_bytes() == b"planted"

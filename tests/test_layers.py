@@ -32,19 +32,26 @@ class Layer:
 LAYERS = {
     "tcpdl": Layer(),
     "tcpdl.wire": Layer(("tcpdl.wire",)),
-    "tcpdl.content": Layer(("tcpdl.wire", "tcpdl.content")),
+    "tcpdl.digest": Layer(("tcpdl.wire", "blake3")),
+    "tcpdl.content": Layer(("tcpdl.wire", "tcpdl.digest", "tcpdl.content")),
     "tcpdl.server": Layer(
-        ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.server")
+        ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.content", "tcpdl.server")
     ),
     "tcpdl.service": Layer(
         ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.server")
     ),
-    "tcpdl.client": Layer(("tcpdl", "tcpdl.wire", "tcpdl.client")),
+    "tcpdl.client": Layer(
+        ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.client"), in_functions=("rich",)
+    ),
+    "tcpdl.commands": Layer(
+        ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.client", "tcpdl.commands")
+    ),
     "tcpdl.serve": Layer(
         ("twisted", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.service", "tcpdl.client.url")
     ),
     "tcpdl.cli": Layer(
-        ("tcpdl", "tcpdl.wire", "tcpdl.client"), in_functions=("tcpdl.serve", "tcpdl.service")
+        ("tcpdl", "tcpdl.wire", "tcpdl.client"),
+        in_functions=("tcpdl.serve", "tcpdl.service", "tcpdl.commands"),
     ),
     "tcpdl.__main__": Layer(("tcpdl.cli",)),
 }

@@ -38,3 +38,27 @@ class CannotWrite(ClientError):
     """The local file or output cannot be written. 6."""
 
     status = 6
+
+
+class OtherDialect(ConnectionBroken):
+    """The server does not answer in the dialect it was spoken to in. 4."""
+
+
+class Changed(ConnectionBroken):
+    """What is on the server is another thing than it was a moment ago: ask again. 4."""
+
+
+class ServerFailed(ConnectionBroken):
+    """The server could not do it now, and said why: try again later. 4."""
+
+
+class Incomplete(ClientError):
+    """All was done that could be; some was left out, or differs. 7."""
+
+    status = 7
+
+
+class Damaged(ClientError):
+    """Bytes arrive damaged again and again: something between here and there is broken. 8."""
+
+    status = 8

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import stat
 from contextlib import suppress
@@ -19,6 +18,9 @@ from tcpdl.wire.names import MAX_SEGMENT
 from tcpdl.wire.text import printable
 
 SUFFIX = b".tcpdl-part"
+
+RECORD_SUFFIX = b".tcpdl-record"
+"""What the record of a part is called, which `client.record` writes."""
 
 _PART = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -37,17 +39,19 @@ def local_name(name: bytes) -> bytes:
         raise BadRequest(f"'{printable(name)}' is no name for a file here; choose one with -o")
     if len(name) > MAX_SEGMENT:
         raise BadRequest(f"the name has {len(name)} bytes; choose a shorter one with -o")
-    if name.endswith(SUFFIX):
+    if name.endswith((SUFFIX, RECORD_SUFFIX)):
         raise BadRequest(f"'{printable(name)}' is what a part is called; choose a name with -o")
     return name
 
 
-def part_name(name: bytes) -> bytes:
-    """What a file is called until it is complete."""
-    if len(name) + len(SUFFIX) <= MAX_SEGMENT:
-        return name + SUFFIX
+def part_name(name: bytes, suffix: bytes = SUFFIX) -> bytes:
+    """What a file is called until it is complete; or, by another suffix, its record."""
+    if len(name) + len(suffix) <= MAX_SEGMENT:
+        return name + suffix
+    import hashlib  # it takes a while to import, and names are seldom so long
+
     digest = hashlib.sha256(name).hexdigest()[:16].encode("ascii")
-    return name[: MAX_SEGMENT - len(SUFFIX) - 17] + b"-" + digest + SUFFIX
+    return name[: MAX_SEGMENT - len(suffix) - 17] + b"-" + digest + suffix
 
 
 class Target:
@@ -60,31 +64,29 @@ class Target:
     fd: int
     """Where to write."""
 
-    def __init__(self, folder: str | bytes, name: bytes) -> None:
-        """Begin the file `name` in `folder`, which is made if need be. Raises `CannotWrite`.
+    def __init__(self, folder: str | bytes | int, name: bytes, *, resume: bool = False) -> None:
+        """Begin the file `name` in `folder`, which is made if need be, or an open descriptor.
 
-        What an earlier download left under the part name is thrown away.
+        What an earlier download left under the part name is thrown away, unless it is to
+        `resume`. Raises `CannotWrite`.
         """
-        self._name = name
+        self.name = name
         self._part = part_name(name)
-        try:
-            os.makedirs(folder, exist_ok=True)
-            self._folder = os.open(folder, _FOLDER)
-        except OSError as error:
-            raise CannotWrite(
-                f"the folder {printable(os.fsencode(folder))}: {os.strerror(error.errno or 0)}"
-            ) from error
+        self._record = part_name(name, RECORD_SUFFIX)
+        self.folder = _open_folder(folder)
         try:
             self._refuse_folder()
             self.fd = self._open_part()
         except BaseException:
-            os.close(self._folder)
+            os.close(self.folder)
             raise
         try:
-            os.ftruncate(self.fd, 0)
+            if not resume:
+                os.ftruncate(self.fd, 0)
+                self.forget()
         except OSError as error:
             os.close(self.fd)
-            os.close(self._folder)
+            os.close(self.folder)
             raise cannot_write(error) from error
 
     @property
@@ -97,44 +99,117 @@ class Target:
         """Whether nothing was written so far."""
         return os.fstat(self.fd).st_size == 0
 
-    def keep(self) -> None:
-        """The file is complete: give it its name, and the mode of the file it replaces, if any.
+    @property
+    def is_new(self) -> bool:
+        """Whether there is nothing at all: neither a part nor a file with the final name."""
+        try:
+            os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+        except OSError:
+            return self.is_empty
+        return False
 
-        Raises `CannotWrite`.
+    @property
+    def has_record(self) -> bool:
+        """Whether a download of this kind was begun, and broken off."""
+        try:
+            os.stat(self._record, dir_fd=self.folder, follow_symlinks=False)
+        except OSError:
+            return False
+        return not self.is_empty
+
+    def open_record(self) -> int:
+        """A descriptor of the part's record, made if it is not there. Raises `CannotWrite`."""
+        try:
+            fd = os.open(self._record, _PART, 0o666, dir_fd=self.folder)
+        except OSError as error:
+            raise self._problem(error) from error
+        try:
+            self._check_ours(os.fstat(fd), self._record)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def forget(self) -> None:
+        """Remove the record, if there is one. Raises `OSError`."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._record, dir_fd=self.folder)
+
+    def adopt(self) -> bool:
+        """Go on with the file that has the final name, in place of an empty part.
+
+        Only for one that is but the beginning of what it will be. False, and nothing is changed,
+        if it is not ours alone. Raises `CannotWrite`.
+        """
+        try:
+            fd = os.open(self.name, _PART & ~os.O_CREAT, dir_fd=self.folder)
+        except OSError:
+            return False
+        try:
+            opened = os.fstat(fd)
+            self._check_ours(opened, self.name)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(self.name, self._part, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        except (CannotWrite, OSError):
+            os.close(fd)
+            return False
+        os.close(self.fd)
+        self.fd = fd
+        return True
+
+    def keep(
+        self, *, mtime_ns: int | None = None, mode: int | None = None, sync: bool = False
+    ) -> None:
+        """The file is complete: give it its name.
+
+        It gets `mode`, or that of the file it replaces, if any; and `mtime_ns`, if given. With
+        `sync`, its bytes are on the disk before, and its name is after. Raises `CannotWrite`.
         """
         try:
             if not self._is_ours():
                 raise CannotWrite(f"'{self.part}' was taken away while it was written")
-            with suppress(FileNotFoundError):
-                old = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
-                if stat.S_ISREG(old.st_mode):
-                    os.fchmod(self.fd, stat.S_IMODE(old.st_mode) & 0o777)
-            os.rename(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            if mode is None:
+                with suppress(FileNotFoundError):
+                    old = os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+                    if stat.S_ISREG(old.st_mode):
+                        mode = stat.S_IMODE(old.st_mode) & 0o777
+            if mode is not None:
+                os.fchmod(self.fd, mode)
+            if mtime_ns is not None:
+                os.utime(self.fd, ns=(mtime_ns, mtime_ns))
+            if sync:
+                os.fsync(self.fd)
+            os.rename(self._part, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+            self._part = b""
+            self.forget()
+            if sync:
+                os.fsync(self.folder)
         except OSError as error:
             raise cannot_write(error) from error
-        self._part = b""
 
     def __enter__(self) -> Target:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._part and self.is_empty and self._is_ours():
-            os.unlink(self._part, dir_fd=self._folder)
+            os.unlink(self._part, dir_fd=self.folder)
+            with suppress(OSError):
+                self.forget()
         os.close(self.fd)
-        os.close(self._folder)
+        os.close(self.folder)
 
     def _refuse_folder(self) -> None:
         try:
-            status = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+            status = os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
         except OSError:
             return  # it is absent, or whatever it is will be met again
         if stat.S_ISDIR(status.st_mode):
-            raise CannotWrite(f"'{printable(self._name)}' is a folder here; choose a name with -o")
+            raise CannotWrite(f"'{printable(self.name)}' is a folder here; choose a name with -o")
 
     def _open_part(self) -> int:
         while True:
             try:
-                fd = os.open(self._part, _PART, 0o666, dir_fd=self._folder)
+                fd = os.open(self._part, _PART, 0o666, dir_fd=self.folder)
             except OSError as error:
                 raise self._problem(error) from error
             try:
@@ -151,16 +226,20 @@ class Target:
     def _lock(self, fd: int) -> bool:
         """Lock the part file; false if another process has given it its final name meanwhile."""
         opened = os.fstat(fd)
-        if not stat.S_ISREG(opened.st_mode):
-            raise CannotWrite(f"'{self.part}' is in the way: it is not a regular file")
-        if opened.st_nlink > 1 or opened.st_uid != os.geteuid():
-            # Writing it would change another file, or leave ours in another user's hands.
-            raise CannotWrite(f"'{self.part}' is in the way: it is not only yours; remove it")
+        self._check_ours(opened, self._part)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CannotWrite(f"another download is writing '{self.part}'") from None
         return self._is_named(opened)
+
+    def _check_ours(self, opened: os.stat_result, name: bytes) -> None:
+        shown = printable(name)
+        if not stat.S_ISREG(opened.st_mode):
+            raise CannotWrite(f"'{shown}' is in the way: it is not a regular file")
+        if opened.st_nlink > 1 or opened.st_uid != os.geteuid():
+            # Writing it would change another file, or leave ours in another user's hands.
+            raise CannotWrite(f"'{shown}' is in the way: it is not only yours; remove it")
 
     def _is_ours(self) -> bool:
         """Whether the part file is still the one that is being written."""
@@ -168,7 +247,7 @@ class Target:
 
     def _is_named(self, opened: os.stat_result) -> bool:
         try:
-            named = os.stat(self._part, dir_fd=self._folder, follow_symlinks=False)
+            named = os.stat(self._part, dir_fd=self.folder, follow_symlinks=False)
         except FileNotFoundError:
             return False
         return os.path.samestat(opened, named)
@@ -177,3 +256,14 @@ class Target:
         if error.errno == errno.ELOOP:
             return CannotWrite(f"'{self.part}' is in the way: it is a symbolic link")
         return CannotWrite(f"'{self.part}': {os.strerror(error.errno or 0).lower()}")
+
+
+def _open_folder(folder: str | bytes | int) -> int:
+    try:
+        if isinstance(folder, int):
+            return fcntl.fcntl(folder, fcntl.F_DUPFD_CLOEXEC, 0)
+        os.makedirs(folder, exist_ok=True)
+        return os.open(folder, _FOLDER)
+    except OSError as error:
+        shown = "" if isinstance(folder, int) else f" {printable(os.fsencode(folder))}"
+        raise CannotWrite(f"the folder{shown}: {os.strerror(error.errno or 0)}") from error

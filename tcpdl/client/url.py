@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from typing import NamedTuple
 
 from tcpdl.client.errors import BadRequest
 from tcpdl.wire.text import printable
@@ -19,8 +18,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 _PORT = re.compile(r"[0-9]{1,5}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """A server, and a name on it."""
 
     host: str
@@ -62,7 +60,12 @@ def parse_url(url: str) -> Location:
         url = scheme[2]
     authority, _, path = url.partition("/")
     host, port = parse_server(authority, DEFAULT_PORT)
-    return Location(host, port, unquote_to_bytes(path.encode("utf-8", "surrogateescape")))
+    name = path.encode("utf-8", "surrogateescape")
+    if b"%" in name:
+        from urllib.parse import unquote_to_bytes  # it takes a while to import
+
+        name = unquote_to_bytes(name)
+    return Location(host, port, name)
 
 
 def parse_server(server: str, default_port: int) -> tuple[str, int]:

@@ -1,1 +1,2 @@
-"""What can be downloaded. Imports the standard library and `tcpdl.wire`: no sockets, no Twisted."""
+"""What can be downloaded. No sockets, no Twisted: it imports the standard library, `tcpdl.wire` and
+`tcpdl.digest`."""

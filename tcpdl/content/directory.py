@@ -1,7 +1,6 @@
 """The files below one folder, opened so that no name and no race leads out of it.
 
-Imports `tcpdl.wire.names` and the errors beside it. `Directory.open_file` is the only opener:
-every dialect and every verb goes through it.
+Imports `tcpdl.wire` and the modules beside it.
 
 A name is walked one segment at a time, each opened relative to a descriptor that is held, never
 following a link, so what another process renames meanwhile can only make the walk fail. A
@@ -16,21 +15,38 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple, TypeVar
 
-from tcpdl.content.errors import Absent, IsFolder, NotServed, Refused, Unavailable
-from tcpdl.wire.names import Name, NameRefused, check_segment, follow_link
+from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refused, not_served
+from tcpdl.content.opening import (
+    THIS,
+    check_regular,
+    link_target,
+    open_folder,
+    open_regular,
+    read_regular,
+    step,
+)
+from tcpdl.content.source import File as File  # for those who import it from here
+from tcpdl.content.source import file_entry, file_of, folder_entry
+from tcpdl.content.walking import Segments, Walk, left_out
+from tcpdl.wire.names import (
+    MAX_NAME,
+    Name,
+    NameRefused,
+    check_segment,
+    follow_link,
+    parse_name,
+)
+from tcpdl.wire.pack import Entry
 
 MAX_LINKS = 16
 """Symbolic links followed for one name. A loop ends here; the kernel's own limit is 40."""
 
-_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
-# O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOCTTY: nor may a terminal become ours.
-_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
-
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO}
-_REFUSED = {errno.EACCES, errno.EPERM}
+_T = TypeVar("_T")
 
 
 class Symlinks(Enum):
@@ -42,20 +58,35 @@ class Symlinks(Enum):
     """Refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """An open regular file. Whoever holds it closes it."""
+class _Found(NamedTuple):
+    """What a name leads to, links followed, as one who holds its folder sees it."""
 
-    fd: int
-    size: int
-    """Bytes it had when it was opened: what is promised to the client."""
+    segments: Segments
+    """From the root, none of them a link a moment ago. The root itself has none."""
+    folder: int
+    """A descriptor of the folder it is in; of the root, the root's own."""
+    status: os.stat_result
+    slash: bool
+    """Only a folder may answer to the name."""
 
-    def close(self) -> None:
-        os.close(self.fd)
+    @property
+    def segment(self) -> bytes:
+        return self.segments[-1] if self.segments else THIS
+
+    def check_regular(self) -> None:
+        if not self.segments:
+            raise IsFolder("the name is that of the served folder itself")
+        check_regular(self.status.st_mode)
+        if self.slash:
+            raise Absent("the name ends in a slash, but a file has it")
 
 
 class Directory:
-    """A folder, held by its descriptor from now on: renaming it changes nothing for us."""
+    """A folder, held by its descriptor from now on: renaming it changes nothing for us.
+
+    It is a `content.source.Source`. Its methods may be called from any thread, `close` only while
+    no other one runs.
+    """
 
     def __init__(
         self,
@@ -85,99 +116,149 @@ class Directory:
 
         Raises a subclass of `NotServed`: `Absent`, `Refused`, `IsFolder` or `Unavailable`.
         """
+        return self._find(name, _open_file)
+
+    def stat(self, name: Name) -> Entry:
+        """What has this name, without opening it. Raises as `open_file` does."""
+        return self._find(name, _stat)
+
+    def list(self, name: Name) -> Iterator[Entry]:
+        """What is directly in the folder called `name`, sorted.
+
+        Raises a subclass of `NotServed`: `NotAFolder` if it is a file's name.
+        """
+        return self.walk(name, recursive=False, content_most=-1)
+
+    def walk(self, name: Name, *, recursive: bool, content_most: int) -> Iterator[Entry]:
+        """What is in the folder called `name`, as `Source.walk` says. Raises as `list` does.
+
+        Links are not followed: they come as `LINK`, unless they are absolute, lead out, or no
+        links are followed here at all.
+        """
+        top = self._find(name, _check_folder)
+        walk = Walk(
+            open_folder=self._open_folder,
+            hidden=self.hidden,
+            links=self.symlinks is Symlinks.INSIDE,
+            recursive=recursive,
+            content_most=content_most,
+        )
+        return walk.below(top, name.segments)
+
+    def pick(self, name: Name, names: Sequence[bytes], *, content_most: int) -> Iterator[Entry]:
+        """The files called `names` in the folder called `name`, as `Source.pick` says."""
+        self._find(name, _check_folder)
+        return (self._pick(name, asked, content_most) for asked in names)
+
+    def _pick(self, name: Name, asked: bytes, content_most: int) -> Entry:
+        def read(found: _Found) -> Entry:
+            found.check_regular()
+            return read_regular(asked, found.segment, found.folder, content_most)
+
         try:
-            return self._walk(name)
+            below = parse_name(asked, hidden=self.hidden)
+            whole = name.segments + below.segments
+            length = len(b"/".join(whole))
+            if length > MAX_NAME:
+                raise NameRefused(f"the name has {length} bytes; {MAX_NAME} is the most")
+            return self._find(Name(whole, below.folder), read)
+        except (NameRefused, NotServed) as problem:
+            return left_out(asked[:MAX_NAME], str(problem))
+
+    def _find(self, name: Name, take: Callable[[_Found], _T]) -> _T:
+        """What `take` makes of what is called `name`. Raises a subclass of `NotServed`."""
+        try:
+            segments = name.segments
+            for segment in segments:
+                check_segment(segment, hidden=self.hidden)
+            for _ in range(MAX_LINKS + 1):
+                result = self._try(segments, name.folder, take)
+                if not isinstance(result, _Onward):
+                    return result
+                if self.symlinks is Symlinks.NEVER:
+                    raise Refused("the name leads through a symbolic link, and none is followed")
+                segments = result.segments
         except NameRefused as refusal:
             raise Refused(str(refusal)) from None
         except OSError as error:
-            raise _not_served(error) from error
-
-    def _walk(self, name: Name) -> File:
-        segments = name.segments
-        for segment in segments:
-            check_segment(segment, hidden=self.hidden)
-        for _ in range(MAX_LINKS + 1):
-            if not segments:
-                raise IsFolder("the name is that of the served folder itself")
-            found = self._try(segments, name.folder)
-            if isinstance(found, File):
-                return found
-            if self.symlinks is Symlinks.NEVER:
-                raise Refused("the name leads through a symbolic link, and none is followed")
-            segments = found
+            raise not_served(error) from error
         raise Absent(f"the name leads through more than {MAX_LINKS} symbolic links")
 
-    def _try(self, segments: tuple[bytes, ...], folder: bool) -> File | tuple[bytes, ...]:
-        """The file at `segments`; or, met with a link, the segments to try instead."""
+    def _try(self, segments: Segments, slash: bool, take: Callable[[_Found], _T]) -> _T | _Onward:
+        """What `take` makes of what is at `segments`; or, met with a link, where it leads."""
+        if not segments:
+            return take(_Found((), self._fd, os.fstat(self._fd), slash))
         last = len(segments) - 1
-        held = self._fd
+        root = held = self._fd
         try:
             for index, segment in enumerate(segments[:last]):
                 try:
-                    below = os.open(segment, _FOLDER, dir_fd=held)
+                    below = step(segment, held)
                 except OSError as error:
                     # Linux says ENOTDIR of a link that is not to be followed, others do not.
                     if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.EMLINK):
                         raise
-                    target = _link_target(segment, held)
+                    target = link_target(segment, held)
                     if target is None:
                         raise
                     return self._follow(segments, index, target)
-                if held != self._fd:
+                if held != root:
                     os.close(held)
                 held = below
-            # Looking first keeps us from opening what has side effects when it is opened: a
-            # FIFO wakes its writer, a device may do anything. The decision is fstat's.
-            mode = os.stat(segments[last], dir_fd=held, follow_symlinks=False).st_mode
-            if stat.S_ISLNK(mode):
-                target = _link_target(segments[last], held)
+            status = os.stat(segments[last], dir_fd=held, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                target = link_target(segments[last], held)
                 if target is None:
                     raise Absent("the name changed while it was looked up")
                 return self._follow(segments, last, target)
-            _check_regular(mode)
-            if folder:
-                raise Absent("the name ends in a slash, but a file has it")
-            return _open_regular(segments[last], held)
+            return take(_Found(segments, held, status, slash))
         finally:
-            if held != self._fd:
+            if held != root:
                 os.close(held)
 
-    def _follow(self, segments: tuple[bytes, ...], index: int, target: bytes) -> tuple[bytes, ...]:
+    def _follow(self, segments: Segments, index: int, target: bytes) -> _Onward:
         onward = follow_link(segments[:index], target, self.path, hidden=self.hidden)
-        return onward + segments[index + 1 :]
+        return _Onward(onward + segments[index + 1 :])
+
+    def _open_folder(self, segments: Segments) -> int:
+        """A descriptor of the folder at `segments`, no link followed. Raises `OSError`."""
+        root = held = self._fd
+        try:
+            for segment in segments[:-1]:
+                below = step(segment, held)
+                if held != root:
+                    os.close(held)
+                held = below
+            return open_folder(segments[-1] if segments else THIS, held)
+        finally:
+            if held != root:
+                os.close(held)
 
 
-def _link_target(segment: bytes, folder: int) -> bytes | None:
-    """The text of the link `segment`, or `None` if it is no link."""
-    try:
-        return os.readlink(segment, dir_fd=folder)
-    except OSError as error:
-        if error.errno == errno.EINVAL:
-            return None
-        raise
+@dataclass(frozen=True, slots=True)
+class _Onward:
+    """A name leads through a link: what to look for instead."""
+
+    segments: Segments
 
 
-def _open_regular(segment: bytes, folder: int) -> File:
-    fd = os.open(segment, _FILE, dir_fd=folder)
-    try:
-        status = os.fstat(fd)
-        _check_regular(status.st_mode)
-    except BaseException:
-        os.close(fd)
-        raise
-    return File(fd, status.st_size)
+def _open_file(found: _Found) -> File:
+    found.check_regular()
+    return file_of(*open_regular(found.segment, found.folder))
 
 
-def _check_regular(mode: int) -> None:
-    if stat.S_ISDIR(mode):
-        raise IsFolder("the name is that of a folder")
-    if not stat.S_ISREG(mode):
-        raise Refused("the name is that of something that is not a regular file")
+def _stat(found: _Found) -> Entry:
+    if stat.S_ISDIR(found.status.st_mode):
+        return folder_entry(b"", found.status)
+    found.check_regular()
+    return file_entry(b"", found.status)
 
 
-def _not_served(error: OSError) -> NotServed:
-    if error.errno in _ABSENT:
-        return Absent("nothing has that name")
-    if error.errno in _REFUSED:
-        return Refused("the daemon may not read it")
-    return Unavailable(f"it cannot be opened: {os.strerror(error.errno or 0)}")
+def _check_folder(found: _Found) -> Segments:
+    """Its segments, if it is a folder that can be listed."""
+    if stat.S_ISREG(found.status.st_mode):
+        raise NotAFolder("the name is that of a file, not of a folder")
+    if not stat.S_ISDIR(found.status.st_mode):
+        raise Refused("the name is that of something that is neither a file nor a folder")
+    os.close(open_folder(found.segment, found.folder))
+    return found.segments

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from tcpdl.wire.text import printable
@@ -26,3 +28,14 @@ def _name(address: object) -> str:
             return f"{mapped}:{address.port}"
         return f"[{address.host}]:{address.port}"
     return str(address)
+
+
+def is_near(address: object) -> bool:
+    """Whether `address` is one of this machine's own, as far as that can be seen from it."""
+    if not isinstance(address, (IPv4Address, IPv6Address)):
+        return True
+    try:
+        found = ipaddress.ip_address(address.host.partition("%")[0].removeprefix("::ffff:"))
+    except ValueError:
+        return False
+    return found.is_loopback

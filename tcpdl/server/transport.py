@@ -333,14 +333,12 @@ class _FileSending(PlainTransport, tcp.Server):
         wanted = min(wanted, SEND_MOST)
         if sending.end > sending.advised and sending.offset + AHEAD // 2 >= sending.advised:
             self._advise(sending)
-        if (
-            sending.offset >= sending.warm
-            and self._warmer is not None
-            and self._warmer.running
-            and would_wait(sending.fd, sending.offset + wanted - 1)
-            and self._park(sending, self._warmer)
-        ):
-            return None
+        if sending.offset >= sending.warm and self._warmer is not None and self._warmer.running:
+            waits = would_wait(sending.fd, sending.offset + wanted - 1)
+            if waits is None:
+                sending.warm = sending.end  # it will not be told of the rest either
+            elif waits and self._park(sending, self._warmer):
+                return None
         try:
             if self._sendfile is None or sending.copying:
                 sent = self._copy(sending, wanted)

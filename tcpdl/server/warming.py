@@ -26,16 +26,17 @@ _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 _BYTE = [bytearray(1)]
 
 
-def would_wait(fd: int, position: int) -> bool:
-    """Whether reading the byte at `position` of `fd` is known to wait for the disk."""
+def would_wait(fd: int, position: int) -> bool | None:
+    """Whether reading the byte at `position` of `fd` would wait for the disk; `None` if that
+    cannot be told, of this file at all or because the read will fail anyway."""
     if not _NOWAIT:
-        return False
+        return None
     try:
         os.preadv(fd, _BYTE, position, _NOWAIT)
     except BlockingIOError:
         return True
     except OSError:
-        return False  # the file system cannot tell, or the read will fail anyway
+        return None
     return False
 
 

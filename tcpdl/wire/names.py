@@ -8,7 +8,7 @@ no Unicode normalisation, no percent-decoding, no case folding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_NAME = 1024
 """Longest name, in bytes. Long enough for deep trees, and four of them fit a memory page."""
@@ -21,8 +21,7 @@ class NameRefused(ValueError):
     """The name cannot name anything here; its text says why, for a log or a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """A name that is safe to walk, segment by segment, from a root.
 
     No segment is empty, `.`, `..`, longer than `MAX_SEGMENT` or holds `/` or NUL. No segments at

@@ -1,8 +1,10 @@
-"""Which dialect the first bytes of a connection speak. Pure; imports nothing of ours."""
+"""Which dialect the first bytes of a connection speak. Pure; imports `wire.native`."""
 
 from __future__ import annotations
 
 import re
+
+from tcpdl.wire.native import MAGIC
 
 _LINE_LONGEST = 8192
 """Longest HTTP request line that is looked for: what servers commonly accept."""
@@ -35,3 +37,11 @@ def target_began(head: bytes) -> bool:
     What has not may be any short text: a word without a line end, say.
     """
     return bool(_TARGET_BEGAN.match(head))
+
+
+def native_preface(head: bytes) -> bool | None:
+    """Whether a connection that began with `head` speaks the native dialect; `None` if more bytes
+    are needed to tell."""
+    if len(head) < len(MAGIC):
+        return None if MAGIC.startswith(head) else False
+    return head.startswith(MAGIC)

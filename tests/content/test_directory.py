@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from hypothesis import given, settings
@@ -25,25 +23,6 @@ REAL = b"real contents"
 HIDDEN = b"hidden contents"
 
 Outcome = bytes | type[NotServed]
-
-
-@pytest.fixture(autouse=True)
-def _no_descriptor_leaks() -> Iterator[None]:
-    before = os.listdir("/dev/fd")
-    yield
-    assert os.listdir("/dev/fd") == before
-
-
-@pytest.fixture(autouse=True)
-def _fail_rather_than_hang() -> Iterator[None]:
-    def hung(_number: int, _frame: FrameType | None) -> None:
-        pytest.fail("blocked, and would be for good")
-
-    previous = signal.signal(signal.SIGALRM, hung)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, previous)
 
 
 def make_tree(base: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Tests that renaming files while `Directory.open_file` looks at them leads it nowhere else."""
+"""Tests that renaming files while `Directory` looks at them leads it nowhere else."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 from tcpdl.content.directory import Directory
 from tcpdl.content.errors import Absent, NotServed, Refused
 from tcpdl.wire.names import parse_name
+from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LISTED, Entry
 
 SECONDS = float(os.environ.get("TCPDL_RACE_SECONDS", "2"))
 """How long each test tries. The longer, the smaller the gap that is still found."""
@@ -144,3 +145,45 @@ def test_no_fifo_is_served_in_place_of_a_file(root: Path) -> None:
     with swapping(root / "file.txt", root / "fifo"):
         seen = outcomes(root, b"file.txt")
     assert set(seen) <= {REAL, Refused, Absent}, seen
+
+
+def seen_by_walks(root: Path, enough: set[tuple[int, bytes]], most: int) -> set[Entry]:
+    """Every entry, without stamps, that walks come across until time is up, and `enough` was."""
+    walked: set[Entry] = set()
+    picked: set[Entry] = set()
+    names = [b"file.txt", b"folder/file.txt"]
+    top = parse_name(b"")
+    directory = Directory(root)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end or not enough <= {(entry.kind, entry.name) for entry in walked}:
+        for found, seen in (
+            (directory.walk(top, recursive=True, content_most=most), walked),
+            (directory.pick(top, names, content_most=most), picked),
+        ):
+            seen.update(entry._replace(mtime_ns=0, mode=0) for entry in found)
+    directory.close()
+    return walked | picked
+
+
+@pytest.mark.parametrize("most", [100, -1])
+def test_no_walk_leads_out_through_a_folder(root: Path, most: int) -> None:
+    file = FILE if most > 0 else LISTED
+    enough = {(FOLDER, b"folder"), (LEFT_OUT, b"folder"), (file, b"folder/file.txt")}
+    with swapping(root / "folder", root / "out"):
+        seen = seen_by_walks(root, enough, most)
+    files = {entry for entry in seen if entry.kind in (FILE, LISTED)}
+    assert {entry.content for entry in files} == ({REAL} if most > 0 else {b""})
+    assert {entry.size for entry in files} == {len(REAL)}
+    assert not any(CANARY in entry.content for entry in seen)
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_no_walk_leads_out_through_a_file(root: Path, kind: str) -> None:
+    other = root / "out.txt"
+    if kind == "fifo":
+        other = root / "fifo"
+        os.mkfifo(other)
+    with swapping(root / "file.txt", other):
+        seen = seen_by_walks(root, {(FILE, b"file.txt"), (LEFT_OUT, b"file.txt")}, 100)
+    assert {entry.content for entry in seen if entry.kind == FILE} == {REAL}
+    assert not any(CANARY in entry.content for entry in seen)

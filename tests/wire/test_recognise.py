@@ -1,4 +1,4 @@
-"""Tests `wire.recognise`: which connections are taken to speak HTTP, and from which byte on."""
+"""Tests `wire.recognise`: which dialect a connection is taken to speak, and from which byte on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tcpdl.wire.recognise import http_request
+from tcpdl.wire.native import preface
+from tcpdl.wire.recognise import http_request, native_preface, target_began
 
 unhurried = settings(deadline=None)
 
@@ -119,3 +120,49 @@ def test_no_line_is_waited_for_longer_than_servers_accept() -> None:
     assert http_request(b"GET /" + b"a" * (LONGEST - 5)) is True
     assert http_request(b"GET/" + b"a" * (LONGEST - 4)) is False
     assert http_request(b"GET /" + b"a" * 1_000_000) is True
+
+
+@pytest.mark.parametrize(
+    ("head", "began"),
+    [
+        *((b"README", False), (b"GET ", False), (b"GET a", False), (b"GET ht", False)),
+        *((b"GET /", True), (b"OPTIONS *", True), (b"GET http", True), (b"GET HTTP://a HT", True)),
+    ],
+)
+def test_whether_the_target_has_begun(head: bytes, began: bool) -> None:
+    assert http_request(head) is None
+    assert target_began(head) is began
+
+
+@pytest.mark.parametrize(
+    "head", [b"\0tcpdl", preface(3), b"\0tcpdl\0\0", b"\0tcpdl\xff\xff", b"\0tcpdl.txt\n"]
+)
+def test_native(head: bytes) -> None:
+    assert native_preface(head) is True  # even if the rest of it will be refused
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"\0tcpd\0", b"\0tcpd\n", b"\0TCPDL", b"tcpdl\0", b"\0\0tcpdl", b"\n\0tcpdl"),
+        *(b"\0t\0", b"\0\0", b"\0\n", b"\n", b"t", b"hello.txt\n", b"GET / HTTP/1.1\r\n"),
+    ],
+)
+def test_not_native(head: bytes) -> None:
+    assert native_preface(head) is False
+
+
+@pytest.mark.parametrize("length", range(6))
+def test_too_early_to_tell_whether_it_is_native(length: int) -> None:
+    assert native_preface(preface(1)[:length]) is None
+
+
+@unhurried
+@given(st.integers(0, 8), st.binary(max_size=10))
+@example(0, b"")
+def test_native_by_its_first_bytes(same: int, more: bytes) -> None:
+    head = preface(1)[:same] + more
+    verdicts = [native_preface(head[:end]) for end in range(len(head) + 1)]
+    for end, verdict in enumerate(verdicts):
+        whole = head[:end] == preface(1)[:end] if end < 6 else head[:6] == b"\0tcpdl"
+        assert verdict is ((None if end < 6 else True) if whole else False)

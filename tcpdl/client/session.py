@@ -1,0 +1,211 @@
+"""A connection in the native dialect: requests go out, messages and runs come in.
+
+Imports `wire`, `digest` and the modules beside it. Blocking; for one thread at a time, but for
+`interrupt`. Reading stops exactly where a run of file bytes begins, so that those come in pieces of
+their own, straight from the socket.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from tcpdl import digest
+from tcpdl.client.connect import connect
+from tcpdl.client.errors import (
+    Changed,
+    ClientError,
+    ConnectionBroken,
+    NothingThere,
+    OtherDialect,
+    ServerFailed,
+)
+from tcpdl.client.receiving import broken, limit_waits
+from tcpdl.wire import native
+from tcpdl.wire.exchange import Incoming, Room, State
+from tcpdl.wire.native import MAGIC, Answer, Error, ProtocolError, Request, WrongUse
+from tcpdl.wire.text import printable
+
+LOW_WATER = 512 * 1024
+"""Bytes of a run that must have come before we are woken: fewer wake-ups (bench/native.py)."""
+
+_RTT_OFFSET = 68  # of tcpi_rtt in struct tcp_info, <linux/tcp.h>; in microseconds
+
+
+class Session:
+    """A connection on which any number of requests is made, and answered in order.
+
+    Use it as a context manager.
+    """
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        """Connect. `timeout`, in seconds, bounds that, and then every wait for more bytes.
+
+        Raises `CannotConnect`.
+        """
+        self._sock = connect(host, port, timeout)
+        limit_waits(self._sock, timeout)
+        self._incoming = Incoming(State.ANSWER)
+        self._room = Room(self._incoming)
+        self._out = bytearray(native.preface(digest.AVAILABLE))
+        self._number = 0
+        self._greeted = False
+        self._low_water = 1
+        self.received = 0
+        """Bytes that came on this connection."""
+        self.waited = 0.0
+        """Seconds spent waiting for runs, and taking them from the kernel."""
+
+    @property
+    def algorithm(self) -> int:
+        """The digest that the server chose; 0 until its first message came."""
+        return self._incoming.digests
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds from here to the server and back, as the kernel has measured it; 0.1 where it
+        does not tell."""
+        try:
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
+            return int.from_bytes(info[_RTT_OFFSET:], sys.byteorder) / 1e6 or 0.1
+        except (OSError, AttributeError):
+            return 0.1
+
+    def digest(self, data: bytes | bytearray | memoryview) -> bytes:
+        """The digest of `data`, as this connection computes it."""
+        return digest.digest(self.algorithm, data)
+
+    def ask(self, make: Callable[[int], Request]) -> int:
+        """Queue the request that `make` makes of an id; return that id. `flush` sends it."""
+        self._number = (self._number + 1) & 0xFFFF
+        try:
+            self._out += native.encode(make(self._number))
+        except WrongUse as problem:
+            raise NothingThere(str(problem)) from None
+        return self._number
+
+    def flush(self) -> None:
+        """Send the requests that are queued. Raises `ConnectionBroken`."""
+        out, self._out = self._out, bytearray()
+        if out:
+            try:
+                self._sock.sendall(out)
+            except OSError as error:
+                self._lost(error)
+
+    def next(self) -> Answer:
+        """The next message, errors included. Sends what is queued first.
+
+        Raises `ConnectionBroken`, and `OtherDialect` if the very first bytes are none of ours.
+        """
+        self.flush()
+        while True:
+            try:
+                message = self._incoming.next()
+                if self._incoming.version and not self._greeted:
+                    self._check_greeting()
+            except ProtocolError as problem:
+                raise ConnectionBroken(f"the server's answer makes no sense: {problem}") from None
+            if message is not None:
+                return message  # type: ignore[return-value]  # only answers pass the state table
+            self._receive()
+
+    def take(self, length: int) -> bytes:
+        """All `length` bytes of the run that was announced last."""
+        data = bytearray(length)
+        view = memoryview(data)
+        while view:
+            try:
+                count = self._sock.recv_into(view)
+            except OSError as error:
+                self._lost(error)
+            if not count:
+                self._ended()
+            self.received += count
+            self._incoming.passed(count)
+            view = view[count:]
+        return bytes(data)
+
+    def receive(self, view: memoryview, left: int) -> int:
+        """Receive into `view` some of the run that was announced last, of which `left` bytes are
+        still to come; return how many. Raises `ConnectionBroken`."""
+        # A fast stream wakes us less often; but no more is waited for than is still to come.
+        self._set_low_water(LOW_WATER if left >= 2 * LOW_WATER else 1)
+        began = time.perf_counter()
+        try:
+            count = self._sock.recv_into(view[:left])
+        except OSError as error:
+            self._lost(error)
+        if not count:
+            self._ended()
+        self.waited += time.perf_counter() - began
+        self._incoming.passed(count)
+        self.received += count
+        return count
+
+    def interrupt(self) -> None:
+        """End the connection, from another thread: whoever waits on it gets `ConnectionBroken`."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._sock.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _receive(self) -> None:
+        self._set_low_water(1)
+        view = self._room.view()
+        try:
+            count = self._sock.recv_into(view)
+        except OSError as error:
+            self._lost(error)
+        if not count:
+            self._ended()
+        if not self._greeted and bytes(view[: min(count, len(MAGIC))]) != MAGIC[:count]:
+            raise OtherDialect("the server does not speak the native dialect")
+        self.received += count
+        self._room.filled(count)
+
+    def _check_greeting(self) -> None:
+        self._greeted = True
+        chosen = self._incoming.digests
+        if chosen and not (chosen & digest.AVAILABLE and chosen in (native.SHA256, native.BLAKE3)):
+            raise ProtocolError(f"it chose digest {chosen}, which was not offered")
+
+    def _set_low_water(self, count: int) -> None:
+        if count != self._low_water:
+            self._low_water = count
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+
+    def _lost(self, error: OSError) -> NoReturn:
+        raise broken(error, self.received) from error
+
+    def _ended(self) -> NoReturn:
+        if not self._greeted:
+            raise OtherDialect("the server does not answer in the native dialect")
+        raise ConnectionBroken(f"the server ended the connection after {self.received} bytes")
+
+
+def failure(error: Error, name: bytes) -> ClientError:
+    """The exception that stands for an `Error` message about the file or folder `name`."""
+    said = printable(error.sentence)
+    shown = printable(name)
+    if error.code in (native.ABSENT, native.REFUSED):
+        return NothingThere(f"the server has no '{shown}' to hand out: {said}")
+    if error.code == native.IS_FOLDER:
+        return NothingThere(f"'{shown}' is a folder; use tcpdl mirror or tcpdl ls for it")
+    if error.code == native.NOT_A_FOLDER:
+        return NothingThere(f"'{shown}' is no folder; use tcpdl get for a file")
+    if error.code == native.CHANGED:
+        return Changed(f"'{shown}' changed on the server")
+    return ServerFailed(f"the server could not send '{shown}': {said}")

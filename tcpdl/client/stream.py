@@ -1,0 +1,123 @@
+"""A file as a stream of checked bytes: for standard output, pipes and memory.
+
+Imports `wire` and the modules beside it. What leaves here can not be taken back, so a chunk is held
+in memory until its digest was found to be right.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tcpdl.client.download import PAUSES, Fetched
+from tcpdl.client.errors import Changed, ConnectionBroken, Damaged, OtherDialect
+from tcpdl.client.receiving import Progress
+from tcpdl.client.session import Session, failure
+from tcpdl.client.url import Location
+from tcpdl.client.worker import DAMAGED_MOST
+from tcpdl.wire.native import ANY_TAG, Chunk, Digest, End, Error, FileInfo, Get
+from tcpdl.wire.text import printable
+
+AHEAD_MOST = 4
+"""Chunks that may have come while the digest of the first is still awaited. A server sends it one
+chunk later at most."""
+
+
+def stream(
+    location: Location,
+    write: Callable[[bytes], object],
+    *,
+    timeout: float = 30.0,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+    begun: Callable[[int, int], None] | None = None,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Fetched:
+    """Give the file at `location` to `write`, chunk by chunk, each checked before.
+
+    A broken connection is made anew. Raises what `client.download.download` raises, and `Changed`
+    if the file does so once a part of it was written.
+    """
+    reading = _Stream(location, write, progress or (lambda count: None), begun)
+    failed = damaged = 0
+    while True:
+        before = reading.written
+        try:
+            with Session(location.host, location.port, timeout) as session:
+                return reading.read(session)
+        except (Changed, OtherDialect):
+            raise
+        except Damaged:
+            damaged += 1
+            if damaged == DAMAGED_MOST:
+                raise
+            if note is not None:
+                note(f"bytes from {reading.written} arrived damaged, and are fetched again")
+        except ConnectionBroken:
+            failed = 0 if reading.written > before else failed + 1
+            if failed > len(PAUSES) or reading.info is None:
+                raise
+            sleep(PAUSES[max(failed - 1, 0)])
+
+
+class _Stream:
+    def __init__(
+        self,
+        location: Location,
+        write: Callable[[bytes], object],
+        progress: Progress,
+        begun: Callable[[int, int], None] | None,
+    ) -> None:
+        self._location = location
+        self._write = write
+        self._progress = progress
+        self._begun = begun
+        self.written = 0
+        self._received = 0
+        self.info: FileInfo | None = None
+
+    def read(self, session: Session) -> Fetched:
+        name = self._location.path
+        tag = ANY_TAG if self.info is None else self.info.tag
+        # What is written ends with a chunk, so this begins with one.
+        session.ask(lambda number: Get(number, name, self.written, tag=tag))
+        held: dict[int, bytes] = {}
+        try:
+            while not isinstance(message := session.next(), End):
+                if isinstance(message, Error):
+                    raise failure(message, name)
+                if isinstance(message, FileInfo):
+                    self._take_info(message)
+                elif isinstance(message, Chunk) and self.info is not None:
+                    self._hold(held, session.take(message.length))
+                    self._progress(message.length)
+                elif isinstance(message, Digest) and message.chunk == next(iter(held), None):
+                    data = held.pop(message.chunk)
+                    if session.digest(data) != message.digest:
+                        raise Damaged(f"bytes from {self.written} arrived damaged")
+                    self._write(data)
+                    self.written += len(data)
+                else:
+                    raise ConnectionBroken("the server answers out of place")
+        finally:
+            self._received += session.received
+        info = self.info
+        if info is None or held or self.written != info.size:
+            raise ConnectionBroken("the server's answer ended early")
+        return Fetched(info.size, info.mtime_ns, info.mode, self._received)
+
+    def _take_info(self, info: FileInfo) -> None:
+        if self.info is None:
+            self.info = info
+            if self._begun is not None:
+                self._begun(info.size, 0)
+        elif (info.size, info.tag) != (self.info.size, self.info.tag):
+            raise Changed(f"'{printable(self._location.path)}' changed on the server")
+
+    def _hold(self, held: dict[int, bytes], data: bytes) -> None:
+        assert self.info is not None
+        at = self.written + sum(map(len, held.values()))
+        size = min(1 << self.info.chunk_shift, self.info.size - at)
+        if len(held) == AHEAD_MOST or len(data) != size:
+            raise ConnectionBroken("the server sends other pieces than it should")
+        held[at >> self.info.chunk_shift] = data

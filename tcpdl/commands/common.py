@@ -1,0 +1,101 @@
+"""What the commands share: their parsers, their questions, their complaints.
+
+Imports `tcpdl.client` and `tcpdl.wire`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from tcpdl.client.errors import BadRequest, ClientError
+from tcpdl.client.url import parse_port
+
+STATUSES = """\
+exit status:
+  0  all was done          4  the connection broke    7  some was left out, or differs
+  1  an internal error     5  no such file there      8  bytes arrive damaged
+  2  the command is wrong  6  the local file cannot   130  interrupted
+  3  no connection            be written
+"""
+
+
+def command_parser(command: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"tcpdl {command}",
+        description=description,
+        epilog=STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="longest wait for a connection, and for more bytes on it (30)",
+    )
+    return parser
+
+
+def add_connections(parser: argparse.ArgumentParser) -> None:
+    """Let `parser` take how many connections are used at once."""
+    parser.add_argument(
+        "--connections",
+        type=_connections,
+        default=8,
+        metavar="N",
+        help="connections to use at once, if that is faster than one (8 at most)",
+    )
+
+
+def _connections(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of connections from 1 to 64")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.001 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to a day")
+    return seconds
+
+
+def forget_output() -> None:
+    """Standard output takes no more; keep the interpreter from trying again at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def need_terminal(command: str, what: str) -> None:
+    """Raise `BadRequest` unless there is somebody to ask for `what` is missing."""
+    if not sys.stdin.isatty():
+        raise BadRequest(f"{command} needs {what}; see tcpdl {command} --help")
+
+
+def ask_for_server(default_port: str) -> tuple[str, int]:
+    """Ask for a server; return its host and port."""
+    host = ask("server: ")
+    port = ask(f"port [{default_port}]: ") or default_port
+    if not host:
+        raise BadRequest("the server is missing")
+    return host.removeprefix("[").removesuffix("]"), parse_port(port)
+
+
+def ask(question: str) -> str:
+    """Ask one question; return the answer. Raises `BadRequest` if there is none."""
+    try:
+        return input(question).strip()
+    except EOFError:
+        raise BadRequest("nothing was entered") from None
+
+
+def complain(error: ClientError, what: str = "") -> int:
+    """Say on standard error what went wrong, with `what`; return the exit status."""
+    sys.stderr.write(f"tcpdl: {what}: {error}\n" if what else f"tcpdl: {error}\n")
+    return error.status

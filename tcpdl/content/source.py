@@ -1,0 +1,150 @@
+"""What every kind of content offers: files, folders, and what is in them.
+
+Imports `tcpdl.wire` and the errors beside it. `Source` is what the server sees; a folder of this
+machine stands behind it in `content.directory`, and something else may.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple, Protocol
+
+from tcpdl.wire.names import Name
+from tcpdl.wire.native import ANY_TAG, MAX_SIZE, TAG_SIZE
+from tcpdl.wire.pack import FOLDER, LISTED, Entry
+
+SETTLED_NS = 2 * 10**9
+"""For so long after a change, another one may bear the same stamps: FAT counts in two seconds, and
+others stamp with the time of the last tick. What git calls a racy file."""
+
+
+class Identity(NamedTuple):
+    """What the system tells of a file that changes whenever its bytes do."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    def packed(self) -> bytes:
+        """All of it, in bytes: different for different values."""
+        # Stamps may be negative, and on some file systems go beyond 64 bits.
+        return b"".join(number.to_bytes(16, "big", signed=True) for number in self)
+
+    @property
+    def tag(self) -> bytes:
+        """What the identity is on the wire: it tells a client nothing else."""
+        tag = sha256(self.packed()).digest()[:TAG_SIZE]
+        return tag if tag != ANY_TAG else b"\1" * TAG_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An open regular file. Whoever holds it closes it."""
+
+    fd: int
+    size: int
+    """Bytes it had when it was opened: what is promised to the client."""
+    mtime_ns: int
+    """Within what the wire can express."""
+    mode: int
+    """The permission bits: 0 to 0o777."""
+    identity: Identity
+    settled: bool
+    """No change since it was opened can leave its identity as it is. While false, what was found
+    out about its bytes must not be kept."""
+
+    def still_same(self) -> bool:
+        """Whether it is as it was when it was opened."""
+        return identity_of(os.fstat(self.fd)) == self.identity
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Source(Protocol):
+    """What can be downloaded.
+
+    All methods may wait for a disk, and may be called from any thread. Those that return an
+    iterator raise when they are called; the iterator itself never raises, whatever becomes of the
+    content meanwhile: what cannot be handed out comes as an entry `LEFT_OUT`, with a sentence.
+    An iterator that is not used up should be closed, since it may hold a descriptor.
+    """
+
+    hidden: bool
+    """Whether names that begin with a dot are served."""
+
+    def open_file(self, name: Name) -> File:
+        """Open the file called `name`. Raises a subclass of `NotServed`."""
+        ...
+
+    def stat(self, name: Name) -> Entry:
+        """What has this name: an entry `LISTED` or `FOLDER`, itself without a name.
+
+        Nothing is opened: a file that cannot be read is found all the same. Raises a subclass of
+        `NotServed`.
+        """
+        ...
+
+    def list(self, name: Name) -> Iterator[Entry]:
+        """What is directly in the folder called `name`, sorted. Raises a subclass of `NotServed`:
+        `NotAFolder` if a file has the name."""
+        ...
+
+    def walk(self, name: Name, *, recursive: bool, content_most: int) -> Iterator[Entry]:
+        """What is in the folder called `name`; with `recursive`, in all folders below as well.
+
+        The entries of one folder stand together, sorted, those of its subfolders themselves among
+        them; then comes what is in these. Names are relative to the folder. Files of at most
+        `content_most` bytes come with their content; with -1, no file is opened. A folder that
+        cannot be read, or not to its end, has an entry `LEFT_OUT` after its own. Raises as `list`
+        does.
+        """
+        ...
+
+    def pick(self, name: Name, names: Sequence[bytes], *, content_most: int) -> Iterator[Entry]:
+        """The files called `names`, relative to the folder called `name`, in that order.
+
+        As `walk` has them, but found as `open_file` finds them, through links. An entry has the
+        name that was asked for; of one that is too long to be a name at all, the beginning.
+        Raises as `list` does.
+        """
+        ...
+
+
+def file_of(fd: int, status: os.stat_result) -> File:
+    """The regular file that was just opened as `fd`, and has the `status`."""
+    identity = identity_of(status)
+    settled = max(status.st_mtime_ns, status.st_ctime_ns) < time.time_ns() - SETTLED_NS
+    mtime_ns = _expressible(status.st_mtime_ns)
+    return File(fd, status.st_size, mtime_ns, status.st_mode & 0o777, identity, settled)
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    return Identity(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
+
+
+def file_entry(
+    name: bytes, status: os.stat_result, kind: int = LISTED, content: bytes = b""
+) -> Entry:
+    """The entry of a regular file."""
+    mode = status.st_mode & 0o777
+    return Entry(kind, name, mode, status.st_size, _expressible(status.st_mtime_ns), content)
+
+
+def folder_entry(name: bytes, status: os.stat_result) -> Entry:
+    return Entry(FOLDER, name, status.st_mode & 0o777, 0, _expressible(status.st_mtime_ns))
+
+
+def _expressible(mtime_ns: int) -> int:
+    """The nearest stamp that the wire can express: anyone may set one of the year 9999."""
+    return (
+        mtime_ns if -MAX_SIZE <= mtime_ns <= MAX_SIZE else max(-MAX_SIZE, min(mtime_ns, MAX_SIZE))
+    )

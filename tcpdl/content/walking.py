@@ -1,0 +1,163 @@
+"""What is in a folder, and below. Imports `tcpdl.wire` and the modules beside it.
+
+A folder is opened anew from the root for each visit, no link followed, and closed before the next
+one is opened: however deep the tree, a walk holds one descriptor, and one more while it reads a
+file or opens a folder. Whoever writes to the folders meanwhile can change what is found, but not
+lead the walk elsewhere, nor end it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from tcpdl.content.errors import NotServed, not_served
+from tcpdl.content.opening import link_target, read_regular
+from tcpdl.content.source import file_entry, folder_entry
+from tcpdl.wire.names import MAX_NAME, MAX_SEGMENT, NameRefused, follow_link
+from tcpdl.wire.pack import FOLDER, LEFT_OUT, LINK, Entry
+
+NAMES_MOST = 1_000_000
+"""Names in one folder. They are sorted, and so held in memory: this many take about 150 MB."""
+
+_ENCODING = sys.getfilesystemencoding()
+_ERRORS = sys.getfilesystemencodeerrors()
+
+Segments = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """How folders are gone through, and how far."""
+
+    open_folder: Callable[[Segments], int]
+    """A descriptor of a folder, from its segments below the root, no link followed."""
+    hidden: bool
+    links: bool
+    """Whether links are handed out, as their text, if they stay below the root."""
+    recursive: bool = False
+    content_most: int = -1
+
+    def below(self, top: Segments, asked: Segments) -> Iterator[Entry]:
+        """What is in the folder `top`, which is the one that was asked for as `asked`."""
+        room = MAX_NAME - sum(len(segment) + 1 for segment in asked)
+        folder, prefix = top, b""
+        # The way down to where we are: at each folder its subfolders yet to come, the next one
+        # last. Names and no descriptors.
+        way: list[tuple[Segments, bytes, list[bytes]]] = []
+        while True:
+            subfolders: list[bytes] = []
+            yield from self._visit(folder, prefix, room - len(prefix), subfolders)
+            if self.recursive:
+                subfolders.reverse()
+                way.append((folder, prefix, subfolders))
+            while way and not way[-1][2]:
+                way.pop()
+            if not way:
+                return
+            parent, prefix, subfolders = way[-1]
+            name = subfolders.pop()
+            folder, prefix = (*parent, name), prefix + name + b"/"
+
+    def _visit(
+        self, folder: Segments, prefix: bytes, room: int, subfolders: list[bytes]
+    ) -> Iterator[Entry]:
+        """The entries of one folder; `room` is for the longest name. Fills `subfolders`."""
+        try:
+            fd = self.open_folder(folder)
+        except OSError as error:
+            yield left_out(prefix[:-1], str(not_served(error)))
+            return
+        try:
+            try:
+                names = self._names(fd)
+            except OSError as error:
+                yield left_out(prefix[:-1], str(not_served(error)))
+                return
+            more = len(names) > NAMES_MOST
+            del names[NAMES_MOST:]
+            longest = min(room, MAX_SEGMENT)
+            too_long = False
+            most = self.content_most
+            for name, regular in names:
+                if len(name) > longest:
+                    too_long = True
+                    continue
+                try:
+                    if regular and most >= 0:
+                        entry = read_regular(prefix + name, name, fd, most)
+                    else:
+                        entry = self._look(prefix + name, name, fd, folder)
+                        if entry.kind == FOLDER:
+                            subfolders.append(name)
+                except OSError as error:
+                    entry = left_out(prefix + name, str(not_served(error)))
+                except NotServed as problem:
+                    entry = left_out(prefix + name, str(problem))
+                yield entry
+        finally:
+            os.close(fd)
+        if too_long:
+            yield left_out(prefix[:-1], "it holds names that are too long to be asked for")
+        if more:
+            yield left_out(prefix[:-1], f"it holds more than {NAMES_MOST} names")
+
+    def _names(self, fd: int) -> list[tuple[bytes, bool]]:
+        """The names in a folder, sorted, each with whether it is known to be a regular file's."""
+        # One more than is handed out, which tells that there are more.
+        with os.scandir(fd) as scanned:
+            found = [
+                (entry.name.encode(_ENCODING, _ERRORS), _regular(entry))
+                for entry in islice(scanned, NAMES_MOST + 1)
+                if self.hidden or entry.name[0] != "."
+            ]
+        found.sort()
+        return found
+
+    def _look(self, name: bytes, segment: bytes, fd: int, folder: Segments) -> Entry:
+        """The entry of what is called `segment` in the folder `fd`, whatever that is."""
+        status = os.stat(segment, dir_fd=fd, follow_symlinks=False)
+        mode = status.st_mode
+        if stat.S_ISREG(mode):
+            if self.content_most >= 0:
+                return read_regular(name, segment, fd, self.content_most)
+            return file_entry(name, status)
+        if stat.S_ISDIR(mode):
+            return folder_entry(name, status)
+        if stat.S_ISLNK(mode):
+            return self._link(name, segment, fd, folder)
+        return left_out(name, "it is not a regular file")
+
+    def _link(self, name: bytes, segment: bytes, fd: int, folder: Segments) -> Entry:
+        if not self.links:
+            return left_out(name, "it is a symbolic link, and none is handed out")
+        text = link_target(segment, fd)
+        if text is None:
+            return left_out(name, "it changed while it was looked at")
+        if text.startswith(b"/"):
+            return left_out(name, "it is a symbolic link whose target is absolute")
+        try:
+            follow_link(folder, text, b"", hidden=self.hidden)
+        except NameRefused:
+            return left_out(
+                name,
+                "it is a symbolic link that leads out of the served folder, or to hidden files",
+            )
+        return Entry(LINK, name, content=text)
+
+
+def _regular(entry: os.DirEntry[str]) -> bool:
+    """Whether the folder itself tells that it is a regular file; if not, it must be looked at."""
+    try:
+        return entry.is_file(follow_symlinks=False)
+    except OSError:  # some file systems tell nothing, so that it was looked at already
+        return False
+
+
+def left_out(name: bytes, why: str) -> Entry:
+    """The entry of what is there and not handed out."""
+    return Entry(LEFT_OUT, name, content=why.encode())

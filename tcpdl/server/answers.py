@@ -1,0 +1,353 @@
+"""What the native dialect answers a request with. Imports `wire`, `content`, `digest`, `sending`.
+
+A file goes out in chunks, each followed by its digest, which a thread computes meanwhile: the next
+chunk is under way before the digest of the one before is known, so the wire never waits for it.
+A tree goes out in packs, which a thread makes, each while the one before is sent.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.logger import Logger
+
+from tcpdl import digest
+from tcpdl.content.digests import Digests
+from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refused
+from tcpdl.content.source import File, Source
+from tcpdl.digest import FileEnded
+from tcpdl.server.sending import send_file
+from tcpdl.server.transport import FileCutShort, plain
+from tcpdl.server.warming import would_wait
+from tcpdl.server.working import Workers
+from tcpdl.wire import native, pack
+from tcpdl.wire.names import Name, NameRefused, parse_name
+from tcpdl.wire.native import Answer, Chunk, Digest, DigestList, End, Error, FileInfo, Pack
+from tcpdl.wire.pack import Entry
+from tcpdl.wire.text import printable
+
+INLINE_MOST = 64 * 1024
+"""Bytes of a file that is read, hashed and written at once, with all that belongs to it: doing so
+takes less time than asking a thread to."""
+
+UNDER_WAY = 2
+"""Chunks that are handed to the transport at once: while one is sent, the next stands ready."""
+
+PACKED_AT_ONCE = 1000
+"""Entries from which a pack is sent, however short: a client compares them while the next come."""
+
+_CODES: dict[type[Exception], int] = {
+    Absent: native.ABSENT,
+    Refused: native.REFUSED,
+    NameRefused: native.REFUSED,
+    IsFolder: native.IS_FOLDER,
+    NotAFolder: native.NOT_A_FOLDER,
+}
+
+_log = Logger()
+
+
+class Gone(Exception):
+    """The connection was lost while it was being served."""
+
+
+class Failed(Exception):
+    """The answer ends with an error message."""
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Connection(Protocol):
+    """What is needed of `server.native.Native`."""
+
+    transport: Any
+    algorithm: int
+
+    @property
+    def peer(self) -> str: ...
+
+    @property
+    def deadlines(self) -> Any: ...
+
+    def send(self, *messages: Answer) -> None: ...
+
+    async def until(self, work: Deferred[Any]) -> Any: ...
+
+    async def room(self) -> None: ...
+
+
+class Answers:
+    """Answers the requests of one connection."""
+
+    def __init__(
+        self, connection: Connection, source: Source, digests: Digests, workers: Workers
+    ) -> None:
+        self._connection = connection
+        self._source = source
+        self._digests = digests
+        self._workers = workers
+        self._algorithm = connection.algorithm
+        self._held = 0.0
+
+    async def answer(self, request: native.Request) -> None:
+        """Answer `request`. Raises `Gone`."""
+        self._held = 0.0
+        what = type(request).__name__
+        try:
+            if isinstance(request, native.Get):
+                said = await self._get(request)
+            elif isinstance(request, native.GetDigests):
+                said = await self._get_digests(request)
+            elif isinstance(request, native.Tree):
+                said = await self._tree(request)
+            else:
+                said = await self._pick(request)
+        except (NotServed, NameRefused, Failed) as problem:
+            code = problem.code if isinstance(problem, Failed) else _code(problem)
+            self._connection.send(Error(request.id, code, str(problem)))
+            said = f"was refused: {problem}"
+        except (Gone, FileCutShort, ConnectionDone, ConnectionLost, ConnectionAborted) as problem:
+            self._log(what, request.name, f"was broken off: {problem or 'the connection was lost'}")
+            raise Gone from None
+        self._log(what, request.name, said)
+
+    def _log(self, what: str, name: bytes, said: str) -> None:
+        shown = {"peer": self._connection.peer, "name": printable(name)}
+        _log.info("{peer} {what} {name}: {said}", what=what, said=said, **shown)
+
+    def _open(self, name: bytes, tag: bytes) -> File:
+        file = self._source.open_file(parse_name(name, hidden=self._source.hidden))
+        if tag not in (native.ANY_TAG, file.identity.tag):
+            file.close()
+            raise Failed(native.CHANGED, "the file is another one than it was")
+        return file
+
+    # Get
+
+    async def _get(self, request: native.Get) -> str:
+        file = self._open(request.name, request.tag)
+        try:
+            count = min(request.length, file.size - request.offset)
+            if count < 0:
+                raise Failed(native.BAD_RANGE, f"the file has {file.size} bytes")
+            shift = digest.chunk_shift(file.size)
+            info = _info(request.id, file, shift)
+            if count == 0:
+                self._connection.send(info, End(request.id))
+            elif count == file.size <= INLINE_MOST and not would_wait(file.fd, count - 1):
+                self._send_small(request.id, file, info)
+            else:
+                self._connection.send(info)
+                await self._send_chunks(request, file, shift, count)
+                self._connection.send(End(request.id, int(self._held * 1000)))
+            return f"{count} of {file.size} bytes from {request.offset}"
+        finally:
+            file.close()
+
+    def _send_small(self, number: int, file: File, info: FileInfo) -> None:
+        try:
+            data = os.pread(file.fd, file.size, 0)
+        except OSError as error:
+            raise _unreadable(error) from None
+        if len(data) < file.size or not file.still_same():
+            raise _changed()
+        head = native.encode(info) + native.encode(Chunk(number, len(data)))
+        hashed = Digest(number, 0, digest.digest(self._algorithm, data))
+        tail = native.encode(hashed) + native.encode(End(number))
+        self._connection.transport.write(head + data + tail)
+
+    async def _send_chunks(self, request: native.Get, file: File, shift: int, count: int) -> None:
+        """Send a range in runs that end where chunks do, and a digest for each chunk it meets."""
+        transport = self._connection.transport
+        most = UNDER_WAY if plain(transport) is not None else 1
+        under_way: list[tuple[int, Deferred[Any], Deferred[Any]]] = []
+        at, end = request.offset, request.offset + count
+        try:
+            while at < end:
+                index = at >> shift
+                until = min(end, (index + 1) << shift)
+                hashed = self._digest(file, index)
+                self._connection.send(Chunk(request.id, until - at))
+                sent = send_file(transport, file.fd, at, until - at)
+                under_way.append((index, sent, hashed))
+                at = until
+                while len(under_way) >= most or (at == end and under_way):
+                    await self._finish(request.id, file, *under_way[0])
+                    del under_way[0]
+        finally:
+            # The file is the transport's until all of them are done with.
+            for _, sent, hashed in under_way:
+                hashed.addErrback(_forget)
+                await sent.addErrback(_forget)
+
+    async def _finish(
+        self, number: int, file: File, index: int, sent: Deferred[Any], hashed: Deferred[Any]
+    ) -> None:
+        await sent
+        before = self._connection.deadlines.now()
+        try:
+            found = await self._connection.until(hashed)
+        except FileEnded:
+            raise _changed() from None
+        except OSError as error:
+            raise _unreadable(error) from None
+        self._held += self._connection.deadlines.now() - before
+        if not file.still_same():
+            raise _changed()
+        self._connection.send(Digest(number, index, found))
+
+    def _digest(self, file: File, index: int) -> Deferred[bytes]:
+        known = self._digests.known(file, self._algorithm, index)
+        done: Deferred[bytes]
+        if known is not None:
+            done = Deferred()
+            done.callback(known)
+            return done
+        # The thread may outlive the answer, and the descriptor.
+        mine = replace(file, fd=os.dup(file.fd))
+
+        def compute() -> bytes:
+            try:
+                return self._digests.chunk(mine, self._algorithm, index)
+            finally:
+                mine.close()
+
+        return self._workers.run(compute)
+
+    # GetDigests
+
+    async def _get_digests(self, request: native.GetDigests) -> str:
+        file = self._open(request.name, request.tag)
+        try:
+            shift = digest.chunk_shift(file.size)
+            total = digest.chunk_count(file.size, shift)
+            if request.first > total:
+                raise Failed(native.BAD_RANGE, f"the file has {total} chunks")
+            end = request.first + min(request.chunks, total - request.first)
+            self._connection.send(_info(request.id, file, shift))
+            at = request.first
+            while at < end:
+                until = min(at + native.LISTED_MOST, end)
+                found = [await self._one_digest(file, index) for index in range(at, until)]
+                self._connection.send(DigestList(request.id, at, tuple(found)))
+                at = until
+            self._connection.send(End(request.id))
+            return f"{end - request.first} of {total} digests"
+        finally:
+            file.close()
+
+    async def _one_digest(self, file: File, index: int) -> bytes:
+        try:
+            found: bytes = await self._connection.until(self._digest(file, index))
+        except FileEnded:
+            raise _changed() from None
+        except OSError as error:
+            raise _unreadable(error) from None
+        if not file.still_same():
+            raise _changed()
+        return found
+
+    # Tree and Pick
+
+    async def _tree(self, request: native.Tree) -> str:
+        name = parse_name(request.name, hidden=self._source.hidden)
+        entries = self._source.walk(
+            name,
+            recursive=bool(request.flags & native.RECURSIVE),
+            content_most=pack.PACKED_FILE_MOST if request.flags & native.CONTENT else -1,
+        )
+        if request.flags & native.ROOTS:
+            entries = self._with_roots(name, entries)
+        return await self._send_packs(request.id, entries)
+
+    async def _pick(self, request: native.Pick) -> str:
+        name = parse_name(request.name, hidden=self._source.hidden)
+        entries = self._source.pick(name, request.names, content_most=pack.PACKED_FILE_MOST)
+        return await self._send_packs(request.id, entries)
+
+    def _with_roots(self, folder: Name, entries: Iterator[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            if entry.kind != pack.LISTED:
+                yield entry
+                continue
+            try:
+                segments = folder.segments + tuple(entry.name.split(b"/"))
+                file = self._source.open_file(Name(segments))
+                try:
+                    root = self._digests.root(file, self._algorithm)
+                finally:
+                    file.close()
+                yield entry._replace(size=file.size, mtime_ns=file.mtime_ns, content=root)
+            except (NotServed, FileEnded, OSError) as problem:
+                yield Entry(pack.LEFT_OUT, entry.name, content=str(problem).encode())
+
+    async def _send_packs(self, number: int, entries: Iterator[Entry]) -> str:
+        connection = self._connection
+        packs = _packs(entries, lambda data: digest.digest(self._algorithm, data))
+        transport = connection.transport
+        transport.registerProducer(connection, True)
+        ready: Deferred[Any] | None = self._workers.run(next, packs, None)
+        sent = parts = 0
+        try:
+            while ready is not None:
+                packed, count = await connection.until(ready) or (None, 0)
+                if packed is None:
+                    break
+                ready = self._workers.run(next, packs, None)
+                connection.send(Pack(number, packed))
+                sent += len(packed)
+                parts += count
+                await connection.room()
+        except Gone:
+            # A thread may still be at it; the walk ends when that is done.
+            if ready is not None:
+                ready.addBoth(lambda _: packs.close())
+            raise
+        finally:
+            transport.unregisterProducer()
+        connection.send(End(number))
+        return f"{parts} entries, {sent} bytes"
+
+
+def _packs(
+    entries: Iterator[Entry], hashed: Callable[[bytes], bytes]
+) -> Any:  # Generator[tuple[bytes, int], None, None]
+    """Packs made of `entries`, each as soon as it is full; for threads."""
+    waiting: list[Entry] = []
+    size = 0
+    for entry in entries:
+        waiting.append(entry)
+        size += len(entry.content) + len(entry.name) + 32
+        if size >= pack.PACK_FULL or len(waiting) == PACKED_AT_ONCE:
+            yield pack.pack(waiting, hashed), len(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield pack.pack(waiting, hashed), len(waiting)
+
+
+def _forget(_: object) -> None:
+    """What has failed before is what will be said."""
+
+
+def _info(number: int, file: File, shift: int) -> FileInfo:
+    return FileInfo(number, file.size, file.mtime_ns, file.mode, shift, file.identity.tag)
+
+
+def _code(problem: Exception) -> int:
+    return _CODES.get(type(problem), native.UNAVAILABLE)
+
+
+def _changed() -> Failed:
+    return Failed(native.CHANGED, "the file changed while it was read")
+
+
+def _unreadable(error: OSError) -> Failed:
+    return Failed(native.UNAVAILABLE, f"it cannot be read: {os.strerror(error.errno or errno.EIO)}")

@@ -1,0 +1,121 @@
+"""The front door of a port: it finds out which dialect a client speaks, and hands it over.
+
+Imports the modules beside it. PROTOCOL.md section 6 is the specification. Once the dialect is
+known, the transport's bytes go straight to that dialect's protocol: nothing is left between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.lingering import LingeringProtocol
+from tcpdl.server.peer import peer_name
+from tcpdl.wire.recognise import native_preface
+
+WORD_SECONDS = 60.0
+"""How long a client may take to send its first byte. A person may be typing it."""
+
+DECIDE_SECONDS = 1.0
+"""How long it may then take until its dialect is known, however many bytes it sends."""
+
+_log = Logger()
+
+
+class Dialect(Protocol):
+    """What makes the protocols of one dialect: a factory that is told what time is left."""
+
+    def buildProtocol(self, addr: IAddress | None) -> Any: ...
+
+
+class FrontDoor(LingeringProtocol):
+    """One connection until its dialect is known."""
+
+    def __init__(
+        self,
+        deadlines: Deadlines,
+        raw: Callable[[], LingeringProtocol],
+        native: Callable[[], LingeringProtocol],
+    ) -> None:
+        super().__init__(deadlines)
+        self._raw = raw
+        self._native = native
+        self._head = b""
+        self._dialect: LingeringProtocol | None = None
+
+    def connectionMade(self) -> None:
+        self.promise()
+        self.deadlines.set(self, WORD_SECONDS)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._head:
+            self.deadlines.set(self, DECIDE_SECONDS)
+        self._head += data
+        native = native_preface(self._head)
+        if native is not None:
+            self._hand_over(self._native if native else self._raw)
+
+    def readConnectionLost(self) -> None:
+        if self._dialect is not None:
+            self._dialect.readConnectionLost()
+        elif self._head:
+            self._hand_over(self._raw).readConnectionLost()
+        else:
+            super().readConnectionLost()
+            self.finish()  # it came and went without a word, as a port check does
+
+    def writeConnectionLost(self) -> None:
+        if self._dialect is not None:
+            self._dialect.writeConnectionLost()
+        else:
+            super().writeConnectionLost()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._dialect is not None:
+            self._dialect.connectionLost(reason)
+        else:
+            super().connectionLost(reason)
+
+    def overdue(self) -> None:
+        if self._finishing:
+            super().overdue()
+        elif self._head:
+            self._hand_over(self._raw)
+        else:
+            _log.info("{peer} sent nothing in time", peer=peer_name(self.transport.getPeer()))
+            self.finish()
+
+    def _hand_over(self, build: Callable[[], LingeringProtocol]) -> LingeringProtocol:
+        self.deadlines.clear(self)
+        head, self._head = self._head, b""
+        dialect = self._dialect = build()
+        # Whoever holds this protocol asks it for its method each time, and so finds the other's.
+        self.dataReceived = dialect.dataReceived  # type: ignore[method-assign]
+        dialect.makeConnection(self.transport)
+        dialect.dataReceived(head)
+        return dialect
+
+
+class FrontFactory(Factory):
+    """Makes the front doors of one port."""
+
+    noisy = False
+
+    def __init__(self, deadlines: Deadlines, raw: Dialect, native: Dialect) -> None:
+        """`raw` and `native` are the factories of the dialects."""
+        self.deadlines = deadlines
+        self.raw = raw
+        self.native = native
+
+    def buildProtocol(self, addr: IAddress | None) -> FrontDoor:
+        return FrontDoor(
+            self.deadlines,
+            lambda: self.raw.buildProtocol(addr),
+            lambda: self.native.buildProtocol(addr),
+        )

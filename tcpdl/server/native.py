@@ -1,0 +1,236 @@
+"""The native dialect over Twisted: requests come in, files and trees go out, in order.
+
+Imports `wire`, `content`, `digest` and the modules beside it. PROTOCOL.md section 4 is the
+specification. One coroutine for each connection answers its requests, one after the other;
+`server.answers` has what it does for each.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IPushProducer
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tcpdl import digest
+from tcpdl.content.digests import Digests
+from tcpdl.content.source import Source
+from tcpdl.server.answers import Answers, Gone
+from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.lingering import LingeringProtocol
+from tcpdl.server.peer import is_near, peer_name
+from tcpdl.server.transport import plain
+from tcpdl.server.working import Workers
+from tcpdl.wire import native
+from tcpdl.wire.exchange import Incoming, State
+from tcpdl.wire.native import Answer, ProtocolError, Request
+
+IDLE_SECONDS = 120.0
+"""How long a client may keep a connection open on which nothing happens."""
+
+PENDING_MOST = 128
+"""Requests of one client that wait for their turn. More are left in its hands until then."""
+
+CONGESTION = b"bbr"
+"""The congestion control asked for on connections that leave the machine. On a link of 80 ms that
+loses one packet of 200, it is 16 times as fast as cubic; where the kernel does not have it, or does
+not let us, the system's own stays."""
+
+_log = Logger()
+
+
+@implementer(IPushProducer)
+class Native(LingeringProtocol):
+    """One connection: any number of requests."""
+
+    factory: NativeFactory
+
+    def __init__(self, factory: NativeFactory) -> None:
+        super().__init__(factory.deadlines)
+        self.factory = factory
+        self.algorithm = 0
+        self._incoming = Incoming(State.REQUESTS)
+        self._requests: deque[Request] = deque()
+        self._answering = False
+        self._ended = False
+        self._lost = False
+        self._full: Deferred[None] | None = None
+        self._waiting = False
+        self._paused = False
+        self._refusal: native.Error | None = None
+
+    # Receiving.
+
+    def connectionMade(self) -> None:
+        self.deadlines.set(self, IDLE_SECONDS)
+        if plain(self.transport) is not None and not is_near(self.transport.getPeer()):
+            handle = self.transport.getHandle()
+            with suppress(OSError, AttributeError):
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._ended or self._refusal is not None:
+            self.discard(data)
+            return
+        self._incoming.feed(data)
+        self._read()
+        if self._answering:
+            return
+        if self._requests:
+            self._answering = True
+            self.owe()
+            Deferred.fromCoroutine(self._answer_all()).addErrback(self._failed)
+        elif self._refusal is not None:
+            self._end()
+
+    def _read(self) -> None:
+        """Queue the requests that have come, as many as may wait."""
+        try:
+            while len(self._requests) < PENDING_MOST:
+                request: Any = self._incoming.next()
+                if self._incoming.version and not self.algorithm:
+                    self._greet()
+                if request is None:
+                    break
+                self._requests.append(request)
+        except ProtocolError as problem:
+            _log.info("{peer} spoke nonsense: {why}", peer=self.peer, why=problem)
+            self._refusal = native.Error(0, native.NOT_UNDERSTOOD, str(problem))
+        full = len(self._requests) == PENDING_MOST
+        if full is not self._paused:
+            self._paused = full
+            if full:
+                self.transport.pauseProducing()
+            else:
+                self.transport.resumeProducing()
+
+    def _greet(self) -> None:
+        self.algorithm = digest.choose(self._incoming.digests)
+        if not self.algorithm:
+            raise ProtocolError("the client knows no digest that this server can compute")
+        self.transport.write(native.preface(self.algorithm))
+
+    def readConnectionLost(self) -> None:
+        super().readConnectionLost()
+        if not self._answering and not self._ended:
+            self._end()
+
+    # Answering.
+
+    async def _answer_all(self) -> None:
+        answers = Answers(self, self.factory.source, self.factory.digests, self.factory.workers)
+        while self._requests and not self._lost and not self._ended:
+            await answers.answer(self._requests.popleft())
+            if self._paused and len(self._requests) < PENDING_MOST // 2:
+                self._read()
+        self._answering = False
+        if self._lost or self._ended:
+            return
+        if self.peer_ended or self._refusal is not None:
+            self._end()
+        else:
+            self.deadlines.set(self, IDLE_SECONDS)
+
+    def _failed(self, failure: Failure) -> None:
+        self._answering = False
+        if not failure.check(Gone):
+            _log.failure("unexpected error while {peer} was served", failure, peer=self.peer)
+        if not self._lost:
+            self.transport.abortConnection()
+
+    def send(self, *messages: Answer) -> None:
+        """Send `messages`, in one write."""
+        self.transport.write(b"".join(map(native.encode, messages)))
+
+    async def until(self, work: Deferred[Any]) -> Any:
+        """What our own `work` comes to, be it slow: a client that waits for it is not stalled.
+
+        Raises `Gone` if the connection is lost meanwhile.
+        """
+        self._waiting = True
+        try:
+            return await work
+        finally:
+            self._waiting = False
+            if self._lost:
+                raise Gone
+
+    async def room(self) -> None:
+        """Wait until the transport takes more. Raises `Gone` if the connection is lost."""
+        if self._full is not None:
+            await self._full
+        if self._lost:
+            raise Gone
+
+    @property
+    def peer(self) -> str:
+        """The client, for the log."""
+        return peer_name(self.transport.getPeer())
+
+    # IPushProducer, while packs are sent.
+
+    def pauseProducing(self) -> None:
+        if self._full is None:
+            self._full = Deferred()
+
+    def resumeProducing(self) -> None:
+        full, self._full = self._full, None
+        if full is not None:
+            full.callback(None)
+
+    def stopProducing(self) -> None:
+        """The connection was lost."""
+
+    # Ending.
+
+    def overdue(self) -> None:
+        if self._ended:
+            super().overdue()
+        elif self._waiting:
+            self.owe()
+        elif self._answering:
+            super().overdue()
+        else:
+            if not self._incoming.between:
+                sentence = "the request did not come in time"
+                self._refusal = native.Error(0, native.TOO_SLOW, sentence)
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing more is answered on this connection."""
+        self._ended = True
+        if self._refusal is not None:
+            if not self.algorithm:
+                self.transport.write(native.preface(0))
+            self.send(self._refusal)
+        self.finish()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self._requests.clear()
+        self.resumeProducing()
+        super().connectionLost(reason)
+
+
+class NativeFactory(Factory):
+    """Makes the `Native` protocols of one port: all that they share."""
+
+    noisy = False
+
+    def __init__(
+        self, source: Source, deadlines: Deadlines, digests: Digests, workers: Workers
+    ) -> None:
+        self.source = source
+        self.deadlines = deadlines
+        self.digests = digests
+        self.workers = workers
+
+    def buildProtocol(self, addr: IAddress | None) -> Native:  # type: ignore[override]
+        return Native(self)

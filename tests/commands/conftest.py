@@ -1,0 +1,93 @@
+"""What the tests of commands share: a daemon with a tree, and a way to run commands in here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tcpdl.cli import main
+
+SECONDS = 30.0
+MTIME = 1_600_000_000_123_456_789
+
+
+class Ran(NamedTuple):
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Served(NamedTuple):
+    """A daemon and what it serves."""
+
+    root: Path
+    url: str
+
+
+Run = Callable[..., Ran]
+
+
+def fill(root: Path) -> None:
+    """Make a tree with a little of everything that is handed out."""
+    (root / "sub/deep").mkdir(parents=True)
+    (root / "empty").mkdir()
+    (root / "a.txt").write_bytes(b"alpha\n")
+    (root / "下载.txt").write_bytes(b"beta")
+    (root / "sub/run.sh").write_bytes(b"#!/bin/sh\n")
+    (root / "sub/run.sh").chmod(0o750)
+    (root / "sub/deep/medium").write_bytes(os.urandom(1024 * 1024))
+    (root / "sub/deep/large").write_bytes(os.urandom(3 * 1024 * 1024 + 1))
+    (root / "sub/link").symlink_to("../a.txt")
+    for path in [*root.rglob("*"), root]:
+        os.utime(path, ns=(MTIME, MTIME), follow_symlinks=False)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("served") / "root"
+    root.mkdir()
+    fill(root)
+    program = str(Path(sys.executable).with_name("twistd"))
+    options = ["--port=0", "--interface=127.0.0.1", f"--root={root}"]
+    with subprocess.Popen(
+        [program, "-n", "--pidfile=", "tcpdl", *options], cwd=root.parent, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            text = b""
+            while not (found := re.search(rb"serving .* on (\S+:\d+)\n", text)):
+                data = os.read(process.stdout.fileno(), 65536)
+                assert data, text
+                text += data
+            drain = threading.Thread(target=process.stdout.read)  # or its log would block it
+            drain.start()
+            yield Served(root, found[1].decode())
+            process.terminate()
+            drain.join(SECONDS)
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line; returns its status and what it printed."""
+
+    def go(*arguments: str | Path) -> Ran:
+        capfd.readouterr()
+        status = 2
+        with suppress(SystemExit):  # of a command that is wrong
+            status = main(list(map(str, arguments)))
+        return Ran(status, *capfd.readouterr())
+
+    return go
