@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -191,6 +192,7 @@ class Daemon(MultiService):
         self._reactor = reactor
         self._sendfile = os.sendfile if sendfile else None
         self._connections: Any = None
+        self._to_close: list[Callable[[], None]] = []
         self._warmer = Warmer(reactor)
         self.workers = Workers(reactor)
         self.addService(self._warmer)
@@ -215,6 +217,19 @@ class Daemon(MultiService):
         run_on_monotonic_clock(self._reactor)
         _raise_descriptor_limit()
         super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop all, and then close what was given to `close_at_end`."""
+        stopped: Deferred[Any] = maybeDeferred(super().stopService)
+        return stopped.addCallback(lambda _: self._close())
+
+    def close_at_end(self, close: Callable[[], None]) -> None:
+        """Call `close` once all services have stopped."""
+        self._to_close.append(close)
+
+    def _close(self) -> None:
+        while self._to_close:
+            self._to_close.pop()()
 
     def _shared_connections(self) -> Any:
         if self._connections is None:
@@ -260,6 +275,7 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
         encodings=options["name-encodings"],
     )
     digests = Digests(options["state-dir"], warn=_warn)
+    daemon.close_at_end(digests.close)
     native = NativeFactory(directory, daemon.deadlines, digests, daemon.workers)
     front = FrontFactory(daemon.deadlines, raw, native)
     if options["port"] is not None:

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tcpdl.client import raw
 from tcpdl.client.download import Fetched, download
@@ -19,6 +19,10 @@ from tcpdl.client.stream import stream
 from tcpdl.client.target import Target, local_name
 from tcpdl.client.url import Location, parse_url
 from tcpdl.wire.text import printable
+
+if TYPE_CHECKING:
+    from tcpdl.client.listing import Listed
+    from tcpdl.client.mirror import Mirrored
 
 BYTES_MOST = 1024 * 1024 * 1024
 """Longest file that `fetch_bytes` takes, unless told otherwise."""
@@ -106,6 +110,56 @@ def fetch_bytes(
         while data := sock.recv(256 * 1024):
             take(data)
     return b"".join(parts)
+
+
+def mirror(
+    url: str,
+    folder: str | os.PathLike[str],
+    *,
+    delete: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    dry_run: bool = False,
+    checksum: bool = False,
+    links: bool = False,
+    timeout: float = 30.0,
+    connections: int = 8,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Mirrored:
+    """Make `folder` hold what the folder at `url` does.
+
+    `include` are tried before `exclude`. For the rest, and what is raised, see
+    `tcpdl.client.mirror.mirror`.
+    """
+    from tcpdl.client.filters import Rule
+    from tcpdl.client.mirror import mirror as mirror_at
+
+    rules = [Rule(True, pattern) for pattern in include]
+    rules += [Rule(False, pattern) for pattern in exclude]
+    return mirror_at(
+        parse_url(url),
+        os.fsencode(folder),
+        delete=delete,
+        rules=rules,
+        dry_run=dry_run,
+        checksum=checksum,
+        links=links,
+        timeout=timeout,
+        connections=connections,
+        progress=progress,
+        note=note,
+    )
+
+
+def listdir(url: str, *, recursive: bool = False, timeout: float = 30.0) -> list[Listed]:
+    """What is in the folder at `url`; with `recursive`, in those below as well.
+
+    Of a file, that file alone. Raises what `tcpdl.client.listing.iterdir` raises.
+    """
+    from tcpdl.client.listing import listdir as listdir_at
+
+    return listdir_at(parse_url(url), recursive=recursive, timeout=timeout)
 
 
 def fetch_to(location: Location, folder: str | bytes, name: bytes, ways: Ways) -> Fetched:

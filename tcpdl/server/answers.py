@@ -22,8 +22,9 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refused
 from tcpdl.content.source import File, Source
 from tcpdl.digest import FileEnded
+from tcpdl.server.plain import plain
 from tcpdl.server.sending import send_file
-from tcpdl.server.transport import FileCutShort, plain
+from tcpdl.server.transport import FileCutShort
 from tcpdl.server.warming import would_wait
 from tcpdl.server.working import Workers
 from tcpdl.wire import native, pack
@@ -76,6 +77,9 @@ class Connection(Protocol):
 
     @property
     def deadlines(self) -> Any: ...
+
+    @property
+    def gone(self) -> bool: ...
 
     def send(self, *messages: Answer) -> None: ...
 
@@ -282,12 +286,22 @@ class Answers:
                 segments = folder.segments + tuple(entry.name.split(b"/"))
                 file = self._source.open_file(Name(segments))
                 try:
-                    root = self._digests.root(file, self._algorithm)
+                    root = self._root(file)
                 finally:
                     file.close()
                 yield entry._replace(size=file.size, mtime_ns=file.mtime_ns, content=root)
             except (NotServed, FileEnded, OSError) as problem:
                 yield Entry(pack.LEFT_OUT, entry.name, content=str(problem).encode())
+
+    def _root(self, file: File) -> bytes:
+        """The root digest of `file`, in a thread, for as long as anybody waits for it."""
+        shift = digest.chunk_shift(file.size)
+        found = []
+        for index in range(digest.chunk_count(file.size, shift)):
+            if self._connection.gone or not self._workers.running:
+                raise FileEnded("nobody waits for it any more")
+            found.append(self._digests.chunk(file, self._algorithm, index))
+        return digest.root(self._algorithm, file.size, shift, found)
 
     async def _send_packs(self, number: int, entries: Iterator[Entry]) -> str:
         connection = self._connection

@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory
 
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.lingering import LingeringProtocol
-from tcpdl.server.transport import reset_if_lost
+from tcpdl.server.plain import reset_if_lost
 from tcpdl.wire.recognise import http_request, target_began
 
 IDLE_SECONDS = 3600.0

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.transport import plain, reset_if_lost
+from tcpdl.server.plain import plain, reset_if_lost
 
 LINGER_SECONDS = 10.0
 """How long a client may take to close after our last byte is in the kernel's hands."""

@@ -26,7 +26,7 @@ from tcpdl.server.answers import Answers, Gone
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import is_near, peer_name
-from tcpdl.server.transport import plain
+from tcpdl.server.plain import plain
 from tcpdl.server.working import Workers
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
@@ -147,7 +147,7 @@ class Native(LingeringProtocol):
 
     def send(self, *messages: Answer) -> None:
         """Send `messages`, in one write."""
-        self.transport.write(b"".join(map(native.encode, messages)))
+        self.transport.writeSequence([part for one in messages for part in native.parts(one)])
 
     async def until(self, work: Deferred[Any]) -> Any:
         """What our own `work` comes to, be it slow: a client that waits for it is not stalled.
@@ -168,6 +168,11 @@ class Native(LingeringProtocol):
             await self._full
         if self._lost:
             raise Gone
+
+    @property
+    def gone(self) -> bool:
+        """The connection was lost. May be asked by any thread."""
+        return self._lost
 
     @property
     def peer(self) -> str:

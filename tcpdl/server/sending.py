@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
-from tcpdl.server.transport import FileCutShort, plain, reset_if_lost, wire
+from tcpdl.server.plain import plain, reset_if_lost, wire
+from tcpdl.server.transport import FileCutShort
 
 PIECE = 64 * 1024
 """Bytes read and written at a time."""

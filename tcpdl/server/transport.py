@@ -1,7 +1,7 @@
 """The transport that sends files: a `tcp.Server` that knows `sendfile(2)`.
 
-Imports `server.warming`. It is set as the documented `Port.transport` after `listen()` returned,
-and overrides public methods only. What it adds to its base class:
+Imports `server.plain` and `server.warming`. It is set as the documented `Port.transport` after
+`listen()` returned, and overrides public methods only. What it adds to its base class:
 
 - `sendFile(fd, offset, count)`, in order with everything written before and after it;
 - what is written while nothing waits is offered to the socket at once, which saves a small
@@ -30,10 +30,10 @@ from twisted.internet import main, tcp, unix
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import ITCPTransport
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tcpdl.server.plain import PlainTransport
 from tcpdl.server.warming import WARM_MOST, Warmer, would_wait
 
 SEND_MOST = 64 * 1024
@@ -95,52 +95,6 @@ class _Sending:
 
 _NOTHING: deque[_Sending | bytes] = deque(maxlen=0)
 """The queue of all connections that sent no file yet: an empty deque takes 600 bytes."""
-
-
-class PlainTransport:
-    """Base of the transports whose methods act on the wire itself.
-
-    `isinstance(transport, PlainTransport)` is the question to ask before a file is sent or a
-    connection half-closed. Not `providedBy`, and not whether the method is there: a TLS or PROXY
-    wrapper copies the interfaces of the transport below it and forwards unknown names to it, so
-    both would say yes, and plain bytes would enter an encrypted stream.
-    """
-
-    TLS = False
-    bytes_sent = 0
-    """Bytes handed to the kernel so far."""
-
-    def unacknowledged(self) -> int:
-        """Bytes in the kernel's hands that the peer has not said to have received, an end counted
-        as one; 0 where that cannot be told, and when the connection is over."""
-        raise NotImplementedError
-
-    def reset_if_lost(self, reset: bool) -> None:
-        """From now on, let the kernel reset the connection however it is closed; or no more.
-
-        While a file is under way, a close is not its end: not that of a process that is killed,
-        nor one by whoever does not know of the file.
-        """
-        raise NotImplementedError
-
-
-def plain(transport: object) -> Any:
-    """`transport` if it may send files and half-close (`PlainTransport`), else `None`."""
-    return transport if isinstance(transport, PlainTransport) and not transport.TLS else None
-
-
-def wire(transport: Any) -> Any:
-    """The transport of the socket itself, below whatever wraps it: to close it, not to write."""
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
-    return transport
-
-
-def reset_if_lost(transport: Any, reset: bool) -> None:
-    """`PlainTransport.reset_if_lost`, below whatever wraps it and where there is one."""
-    below = wire(transport)
-    if isinstance(below, PlainTransport):
-        below.reset_if_lost(reset)
 
 
 class _FileSending(PlainTransport, tcp.Server):
@@ -243,7 +197,26 @@ class _FileSending(PlainTransport, tcp.Server):
                 self.startWriting()  # the base class asks it for more when the socket is ready
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        self.write(b"".join(iovec))
+        parts = list(iovec)
+        if self._queue or self._held or self.TLS or self._no_more or not self.connected:
+            self.write(b"".join(parts))
+            return
+        # All of it goes out as it is, without being put together first, as far as that goes.
+        try:
+            sent = self.socket.sendmsg(parts)
+        except OSError:
+            sent = 0  # as in write
+        self.bytes_sent += sent
+        left = []
+        for part in parts:
+            if sent < len(part):
+                left.append(memoryview(part)[sent:])
+            sent = max(0, sent - len(part))
+        if left:
+            self._held = True
+            super().write(b"".join(left))
+        elif self.producer is not None and not self.streamingProducer:
+            self.startWriting()
 
     def writeSomeData(self, data: bytes) -> int | Any:
         if not data:

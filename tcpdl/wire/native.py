@@ -149,6 +149,17 @@ def encode(message: Message) -> bytes:
     return HEADER.pack(form.type, 0, message.id, len(body)) + body
 
 
+def parts(message: Message) -> tuple[bytes | bytearray, ...]:
+    """What `encode` gives, in pieces that are put together by whoever sends them: a `Pack` is not
+    copied. Raises `WrongUse`."""
+    if not isinstance(message, Pack):
+        return (encode(message),)
+    form = FORMS[Pack]
+    if not form.least <= len(message.packed) <= form.most:
+        raise WrongUse(f"a Pack of {len(message.packed)} bytes; {form.most} at most")
+    return HEADER.pack(form.type, 0, message.id, len(message.packed)), message.packed
+
+
 # From the client.
 
 

@@ -57,7 +57,7 @@ Hash = Callable[[Any], bytes]
 """From bytes to their digest."""
 
 
-def pack(entries: Iterable[Entry], digest: Hash) -> bytes:
+def pack(entries: Iterable[Entry], digest: Hash) -> bytearray:
     """The bytes of a pack. Raises `WrongUse` for one that cannot be sent."""
     records, names, contents = [], [], []
     try:
@@ -76,7 +76,7 @@ def pack(entries: Iterable[Entry], digest: Hash) -> bytes:
         raise WrongUse(f"a pack of {len(records)} entries; {ENTRIES_MOST} at most")
     table = b"".join(name + b"\0" for name in names)
     head = _HEAD.pack(len(records), len(table))
-    packed = b"".join((head, *records, table, *contents))
+    packed = bytearray().join((head, *records, table, *contents))
     packed += digest(packed)
     if len(packed) > PACK_MOST:
         raise WrongUse(f"a pack of {len(packed)} bytes; {PACK_MOST} at most")

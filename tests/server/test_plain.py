@@ -28,8 +28,9 @@ from zope.interface import implementer
 
 from tcpdl.content.directory import Directory
 from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.plain import plain
 from tcpdl.server.raw import RawFactory
-from tcpdl.server.transport import FileTransport, IFileTransport, UNIXFileTransport, plain
+from tcpdl.server.transport import FileTransport, IFileTransport, UNIXFileTransport
 
 if TYPE_CHECKING:
     from tests.server.conftest import Connect

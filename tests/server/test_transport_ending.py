@@ -10,7 +10,7 @@ import pytest
 from twisted.internet import main
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 
-from tcpdl.server.transport import plain
+from tcpdl.server.plain import plain
 
 if TYPE_CHECKING:
     from tests.server.conftest import Connect

@@ -262,7 +262,7 @@ def test_broken_off(length: int) -> None:
         unpack(PACKED[:length], sha256)
     if length < len(PACKED) - 32:
         with pytest.raises(ProtocolError):
-            unpack(sealed(PACKED[:length]), sha256)
+            unpack(sealed(bytes(PACKED[:length])), sha256)
 
 
 ONE: list[Record] = [(FILE, 0, 1, 1, 0)]
