@@ -90,7 +90,7 @@ def chunk_shift(size: int) -> int:
     Small ones where a chunk that is damaged or broken off should cost little; large ones where
     there would be too many. Servers that agree on this agree on root digests.
     """
-    for shift, most in ((20, 1 << 27), (22, 1 << 32), (23, 1 << 36)):
+    for shift, most in ((20, 1 << 27), (22, 1 << 29), (23, 1 << 36)):
         if size <= most:
             return shift
     return CHUNK_SHIFTS[-1]

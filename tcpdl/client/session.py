@@ -24,7 +24,7 @@ from tcpdl.client.errors import (
     OtherDialect,
     ServerFailed,
 )
-from tcpdl.client.receiving import broken, limit_waits
+from tcpdl.client.receiving import FAST, broken, limit_waits
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, Room, State
 from tcpdl.wire.native import MAGIC, Answer, Error, ProtocolError, Request, WrongUse
@@ -32,6 +32,9 @@ from tcpdl.wire.text import printable
 
 LOW_WATER = 512 * 1024
 """Bytes of a run that must have come before we are woken: fewer wake-ups (bench/native.py)."""
+
+LATELY = 4 * 1024 * 1024
+"""Bytes over which it is measured whether a stream is fast."""
 
 _RTT_OFFSET = 68  # of tcpi_rtt in struct tcp_info, <linux/tcp.h>; in microseconds
 
@@ -55,6 +58,9 @@ class Session:
         self._number = 0
         self._greeted = False
         self._low_water = 1
+        self._is_fast = False
+        self._lately = 0
+        self._since = time.perf_counter()
         self.received = 0
         """Bytes that came on this connection."""
         self.waited = 0.0
@@ -134,7 +140,7 @@ class Session:
         """Receive into `view` some of the run that was announced last, of which `left` bytes are
         still to come; return how many. Raises `ConnectionBroken`."""
         # A fast stream wakes us less often; but no more is waited for than is still to come.
-        self._set_low_water(LOW_WATER if left >= 2 * LOW_WATER else 1)
+        self._set_low_water(min(LOW_WATER, left, len(view)) if self._is_fast else 1)
         began = time.perf_counter()
         try:
             count = self._sock.recv_into(view[:left])
@@ -142,9 +148,14 @@ class Session:
             self._lost(error)
         if not count:
             self._ended()
-        self.waited += time.perf_counter() - began
+        now = time.perf_counter()
+        self.waited += now - began
         self._incoming.passed(count)
         self.received += count
+        self._lately += count
+        if self._lately >= LATELY:
+            self._is_fast = self._lately > FAST * (now - self._since)
+            self._lately, self._since = 0, now
         return count
 
     def interrupt(self) -> None:
