@@ -37,6 +37,9 @@ LAYERS = {
     "tcpdl.server": Layer(
         ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.content", "tcpdl.server")
     ),
+    "tcpdl.protocol": Layer(
+        ("twisted", "zope", "tcpdl.wire", "tcpdl.digest", "tcpdl.protocol"),
+    ),
     "tcpdl.service": Layer(
         ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.server")
     ),

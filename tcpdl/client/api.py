@@ -22,7 +22,7 @@ from tcpdl.wire.text import printable
 
 if TYPE_CHECKING:
     from tcpdl.client.listing import Listed
-    from tcpdl.client.mirror import Mirrored
+    from tcpdl.client.mirroring import Mirrored
 
 BYTES_MOST = 1024 * 1024 * 1024
 """Longest file that `fetch_bytes` takes, unless told otherwise."""
@@ -130,10 +130,10 @@ def mirror(
     """Make `folder` hold what the folder at `url` does.
 
     `include` are tried before `exclude`. For the rest, and what is raised, see
-    `tcpdl.client.mirror.mirror`.
+    `tcpdl.client.mirroring.mirror`.
     """
     from tcpdl.client.filters import Rule
-    from tcpdl.client.mirror import mirror as mirror_at
+    from tcpdl.client.mirroring import mirror as mirror_at
 
     rules = [Rule(True, pattern) for pattern in include]
     rules += [Rule(False, pattern) for pattern in exclude]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tcpdl import digest
 from tcpdl.client.download import Fetched, download
 from tcpdl.client.errors import BadRequest, CannotWrite, Changed
-from tcpdl.client.mirror import Mirrored, mirror
+from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.part import account
 from tcpdl.client.plan import Range
 from tcpdl.client.receiving import Progress

@@ -8,7 +8,7 @@ import sys
 
 from tcpdl.client.errors import BadRequest, Incomplete
 from tcpdl.client.filters import Rule
-from tcpdl.client.mirror import Mirrored, mirror
+from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.progress import ProgressLine, human
 from tcpdl.client.url import parse_url
 from tcpdl.commands.common import add_connections, command_parser

@@ -7,7 +7,7 @@ import os
 import sys
 
 from tcpdl.client.errors import BadRequest, Incomplete
-from tcpdl.client.mirror import Mirrored
+from tcpdl.client.mirroring import Mirrored
 from tcpdl.client.progress import ProgressLine, human
 from tcpdl.client.url import parse_url
 from tcpdl.client.verify import Difference, repair, verify

@@ -129,7 +129,14 @@ class Directory:
         """
         return self.walk(name, recursive=False, content_most=-1)
 
-    def walk(self, name: Name, *, recursive: bool, content_most: int) -> Iterator[Entry]:
+    def walk(
+        self,
+        name: Name,
+        *,
+        recursive: bool,
+        content_most: int,
+        wanted: Callable[[], bool] | None = None,
+    ) -> Iterator[Entry]:
         """What is in the folder called `name`, as `Source.walk` says. Raises as `list` does.
 
         Links are not followed: they come as `LINK`, unless they are absolute, lead out, or no
@@ -142,6 +149,7 @@ class Directory:
             links=self.symlinks is Symlinks.INSIDE,
             recursive=recursive,
             content_most=content_most,
+            wanted=wanted,
         )
         return walk.below(top, name.segments)
 

@@ -12,7 +12,7 @@ import stat
 
 from tcpdl.content.errors import IsFolder, Refused
 from tcpdl.content.source import file_entry
-from tcpdl.wire.pack import FILE, Entry
+from tcpdl.wire.pack import FILE, LISTED, Entry
 
 THIS = b"."
 """The folder itself, as a segment."""
@@ -92,3 +92,10 @@ def read_regular(name: bytes, segment: bytes, folder: int, most: int) -> Entry:
     finally:
         os.close(fd)
     return file_entry(name, status)
+
+
+def unread_regular(name: bytes, segment: bytes, folder: int, most: int) -> Entry:
+    """What `read_regular` gives, but without the content: for whoever only counts it."""
+    fd, status = open_regular(segment, folder)
+    os.close(fd)
+    return file_entry(name, status, FILE if status.st_size <= most else LISTED)

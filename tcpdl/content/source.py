@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple, Protocol
@@ -96,12 +96,20 @@ class Source(Protocol):
         `NotAFolder` if a file has the name."""
         ...
 
-    def walk(self, name: Name, *, recursive: bool, content_most: int) -> Iterator[Entry]:
+    def walk(
+        self,
+        name: Name,
+        *,
+        recursive: bool,
+        content_most: int,
+        wanted: Callable[[], bool] | None = None,
+    ) -> Iterator[Entry]:
         """What is in the folder called `name`; with `recursive`, in all folders below as well.
 
         The entries of one folder stand together, sorted, those of its subfolders themselves among
         them; then comes what is in these. Names are relative to the folder. Files of at most
-        `content_most` bytes come with their content; with -1, no file is opened. A folder that
+        `content_most` bytes come with their content; with -1, no file is opened. `wanted` is asked
+        before each file is read: if it says no, the file comes as if it had been. A folder that
         cannot be read, or not to its end, has an entry `LEFT_OUT` after its own. Raises as `list`
         does.
         """

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tcpdl.content.errors import NotServed, not_served
-from tcpdl.content.opening import link_target, read_regular
+from tcpdl.content.opening import link_target, read_regular, unread_regular
 from tcpdl.content.source import file_entry, folder_entry
 from tcpdl.wire.names import MAX_NAME, MAX_SEGMENT, NameRefused, follow_link
 from tcpdl.wire.pack import FOLDER, LEFT_OUT, LINK, Entry
@@ -41,6 +41,8 @@ class Walk:
     """Whether links are handed out, as their text, if they stay below the root."""
     recursive: bool = False
     content_most: int = -1
+    wanted: Callable[[], bool] | None = None
+    """Is asked whether the next file is to be read; if not, it comes as if it had been."""
 
     def below(self, top: Segments, asked: Segments) -> Iterator[Entry]:
         """What is in the folder `top`, which is the one that was asked for as `asked`."""
@@ -89,7 +91,7 @@ class Walk:
                     continue
                 try:
                     if regular and most >= 0:
-                        entry = read_regular(prefix + name, name, fd, most)
+                        entry = self._read(prefix + name, name, fd)
                     else:
                         entry = self._look(prefix + name, name, fd, folder)
                         if entry.kind == FOLDER:
@@ -118,13 +120,18 @@ class Walk:
         found.sort()
         return found
 
+    def _read(self, name: bytes, segment: bytes, folder: int) -> Entry:
+        if self.wanted is None or self.wanted():
+            return read_regular(name, segment, folder, self.content_most)
+        return unread_regular(name, segment, folder, self.content_most)
+
     def _look(self, name: bytes, segment: bytes, fd: int, folder: Segments) -> Entry:
         """The entry of what is called `segment` in the folder `fd`, whatever that is."""
         status = os.stat(segment, dir_fd=fd, follow_symlinks=False)
         mode = status.st_mode
         if stat.S_ISREG(mode):
             if self.content_most >= 0:
-                return read_regular(name, segment, fd, self.content_most)
+                return self._read(name, segment, fd)
             return file_entry(name, status)
         if stat.S_ISDIR(mode):
             return folder_entry(name, status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -263,19 +263,21 @@ class Answers:
 
     async def _tree(self, request: native.Tree) -> str:
         name = parse_name(request.name, hidden=self._source.hidden)
+        packing = _Packing(self._algorithm, request.share, request.shares)
         entries = self._source.walk(
             name,
             recursive=bool(request.flags & native.RECURSIVE),
             content_most=pack.PACKED_FILE_MOST if request.flags & native.CONTENT else -1,
+            wanted=packing.is_mine if request.shares > 1 else None,
         )
         if request.flags & native.ROOTS:
             entries = self._with_roots(name, entries)
-        return await self._send_packs(request.id, entries)
+        return await self._send_packs(request.id, packing, entries)
 
     async def _pick(self, request: native.Pick) -> str:
         name = parse_name(request.name, hidden=self._source.hidden)
         entries = self._source.pick(name, request.names, content_most=pack.PACKED_FILE_MOST)
-        return await self._send_packs(request.id, entries)
+        return await self._send_packs(request.id, _Packing(self._algorithm), entries)
 
     def _with_roots(self, folder: Name, entries: Iterator[Entry]) -> Iterator[Entry]:
         for entry in entries:
@@ -303,9 +305,9 @@ class Answers:
             found.append(self._digests.chunk(file, self._algorithm, index))
         return digest.root(self._algorithm, file.size, shift, found)
 
-    async def _send_packs(self, number: int, entries: Iterator[Entry]) -> str:
+    async def _send_packs(self, number: int, packing: _Packing, entries: Iterator[Entry]) -> str:
         connection = self._connection
-        packs = _packs(entries, lambda data: digest.digest(self._algorithm, data))
+        packs = packing.packs(entries)
         transport = connection.transport
         transport.registerProducer(connection, True)
         ready: Deferred[Any] | None = self._workers.run(next, packs, None)
@@ -331,20 +333,40 @@ class Answers:
         return f"{parts} entries, {sent} bytes"
 
 
-def _packs(
-    entries: Iterator[Entry], hashed: Callable[[bytes], bytes]
-) -> Any:  # Generator[tuple[bytes, int], None, None]
-    """Packs made of `entries`, each as soon as it is full; for threads."""
-    waiting: list[Entry] = []
-    size = 0
-    for entry in entries:
-        waiting.append(entry)
-        size += len(entry.content) + len(entry.name) + 32
-        if size >= pack.PACK_FULL or len(waiting) == PACKED_AT_ONCE:
-            yield pack.pack(waiting, hashed), len(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield pack.pack(waiting, hashed), len(waiting)
+class _Packing:
+    """Makes packs of entries, and hands out one of every so many."""
+
+    def __init__(self, algorithm: int, share: int = 0, shares: int = 1) -> None:
+        self._algorithm = algorithm
+        self._share = share
+        self._shares = shares
+        self._full = pack.PACK_FULL if shares == 1 else pack.SHARE_FULL
+        self._number = 0
+
+    def is_mine(self) -> bool:
+        """Whether the pack that is being made is one to be handed out."""
+        return self._number % self._shares == self._share
+
+    def packs(self, entries: Iterator[Entry]) -> Any:  # Generator[tuple[bytearray, int]]
+        """Packs and how many entries each has, as soon as they are full; for threads."""
+        waiting: list[Entry] = []
+        size = 0
+        for entry in entries:
+            waiting.append(entry)
+            # The size and not the content, which others that make the same packs may not have.
+            size += entry.size if entry.kind == pack.FILE else len(entry.content)
+            size += len(entry.name) + 32
+            if size >= self._full or len(waiting) == PACKED_AT_ONCE:
+                if self.is_mine():
+                    yield self._pack(waiting)
+                self._number += 1
+                waiting, size = [], 0
+        if waiting and self.is_mine():
+            yield self._pack(waiting)
+
+    def _pack(self, entries: list[Entry]) -> tuple[bytearray, int]:
+        packed = pack.pack(entries, lambda data: digest.digest(self._algorithm, data))
+        return packed, len(entries)
 
 
 def _forget(_: object) -> None:

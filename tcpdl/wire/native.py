@@ -210,21 +210,28 @@ class Tree(NamedTuple):
     """Send what is in the folder `name` (the root, if empty), packed.
 
     `flags`: `CONTENT` sends the content of small files along, `RECURSIVE` what is in the folders
-    below as well, `ROOTS` the root digest of every file whose content is not sent.
+    below as well, `ROOTS` the root digest of every file whose content is not sent. With more than
+    one of `shares`, the packs are small, and of each so many of them only the one with the number
+    `share` is sent: the others are asked for on other connections.
     """
 
     id: int
     name: bytes
     flags: int = 0
+    share: int = 0
+    shares: int = 1
 
     def body(self) -> bytes:
-        return struct.pack("!B", self.flags) + self.name
+        return struct.pack("!BBB", self.flags, self.share, self.shares) + self.name
 
     @classmethod
     def parse(cls, number: int, body: bytes) -> Tree:
         if body[0] & ~(CONTENT | RECURSIVE | ROOTS):
             raise ProtocolError(f"flags {body[0]:#x} of a tree, which are not defined")
-        return cls(number, body[1:], body[0])
+        flags, share, shares = body[:3]
+        if share >= shares:
+            raise ProtocolError(f"share {share} of {shares} of a tree")
+        return cls(number, body[3:], flags, share, shares)
 
 
 class Pick(NamedTuple):
@@ -397,7 +404,7 @@ class Form(NamedTuple):
 FORMS: dict[type[Message], Form] = {
     Get: Form(0x01, 32, 32 + MAX_NAME),
     GetDigests: Form(0x02, 32, 32 + MAX_NAME),
-    Tree: Form(0x03, 1, 1 + MAX_NAME),
+    Tree: Form(0x03, 3, 3 + MAX_NAME),
     Pick: Form(0x04, 1, MAX_NAME + PICKED_MOST),
     FileInfo: Form(0x41, 36, 256),
     Chunk: Form(0x42, 1, CHUNK_MOST),

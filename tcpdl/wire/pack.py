@@ -31,6 +31,9 @@ PACK_FULL = 512 * 1024
 """Bytes from which a pack takes no more entries. With one more of the longest it stays far below
 `PACK_MOST`."""
 
+SHARE_FULL = 64 * 1024
+"""The same for packs that are shared out to several connections, so that all get as much."""
+
 ENTRIES_MOST = 65_535
 """Entries of one pack."""
 

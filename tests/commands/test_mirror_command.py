@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tcpdl.client.mirror import Mirrored
+from tcpdl.client.mirroring import Mirrored
 from tcpdl.commands.mirror import complaints, summary
 
 if TYPE_CHECKING:

@@ -114,7 +114,7 @@ def test_what_follows(state: State, message: Any) -> None:
 LENGTHS = {
     Get: (32, 1056),
     GetDigests: (32, 1056),
-    Tree: (1, 1025),
+    Tree: (3, 1027),
     Pick: (1, 66_560),
     FileInfo: (36, 256),
     Chunk: (1, 16_777_216),

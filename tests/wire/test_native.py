@@ -59,7 +59,7 @@ DIGESTS = st.binary(min_size=32, max_size=32)
 REQUESTS: st.SearchStrategy[Any] = st.one_of(
     st.builds(Get, IDS, NAMES, OFFSETS, U64, TAGS),
     st.builds(GetDigests, IDS, NAMES, OFFSETS, U64, TAGS),
-    st.builds(Tree, IDS, NAMES, st.integers(0, 7)),
+    st.builds(Tree, IDS, NAMES, st.integers(0, 7), st.just(0), st.integers(1, 255)),
     st.builds(Pick, IDS, PICKED, st.lists(PICKED, min_size=1, max_size=4).map(tuple)),
 )
 
@@ -187,8 +187,8 @@ LAYOUTS: list[tuple[Any, bytes]] = [
         GetDigests(0xFFFF, b"f", 2, 3, TAG),
         body("02 00 ffff 00000021", TAG_HEX, "0000000000000002 0000000000000003 66"),
     ),
-    (Tree(2, b"a/b", 7), body("03 00 0002 00000004 07 61 2f 62")),
-    (Tree(2, b""), body("03 00 0002 00000001 00")),
+    (Tree(2, b"a/b", 7, 4, 5), body("03 00 0002 00000006 07 04 05 61 2f 62")),
+    (Tree(2, b""), body("03 00 0002 00000003 00 00 01")),
     (Pick(3, b"a", (b"b", b"c")), body("04 00 0003 00000005 61 00 62 00 63")),
     (Pick(3, b"", (b"",)), body("04 00 0003 00000001 00")),
     (

@@ -104,6 +104,9 @@ def test_longest(message: Any) -> None:
         GetDigests(1, b"f", 0, 1 << 64),
         GetDigests(1, b"f", tag=bytes(15)),
         Tree(1, LONGEST_NAME + b"n"),
+        Tree(1, b"", 0, 1, 1),
+        Tree(1, b"", 0, 0, 0),
+        Tree(1, b"", 0, 0, 256),
         Tree(1, b"", 256),
         Get(1, b"f", MAX_SIZE + 1),
         GetDigests(1, b"f", MAX_SIZE + 1),
@@ -178,7 +181,7 @@ PICKED = st.sampled_from([b"a", b"", b"b" * PICKED_MOST, b"b" * (PICKED_MOST - 1
 ANYTHING: st.SearchStrategy[Any] = st.one_of(
     st.builds(Get, NUMBERS, NAMES, U64, U64, TAGS),
     st.builds(GetDigests, NUMBERS, NAMES, U64, U64, TAGS),
-    st.builds(Tree, NUMBERS, NAMES, st.integers(-1, 256)),
+    st.builds(Tree, NUMBERS, NAMES, *[st.integers(-1, 256)] * 3),
     st.builds(Pick, NUMBERS, NAMES, st.lists(PICKED, max_size=3).map(tuple)),
     st.builds(FileInfo, NUMBERS, U64, U64, U16, st.integers(14, 26), TAGS),
     st.builds(Chunk, NUMBERS, st.integers(-1, CHUNK_MOST + 1)),

@@ -1,4 +1,4 @@
-"""Tests `client.mirror`: a folder becomes what the server's is, and only what differs is sent."""
+"""Tests `client.mirroring`: a folder becomes what the server's is, and only what differs is sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tcpdl.client.errors import BadRequest, CannotConnect, CannotWrite, NothingThere
 from tcpdl.client.filters import Rule
-from tcpdl.client.mirror import Mirrored, mirror
+from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.url import Location
 from tcpdl.wire import native
 from tcpdl.wire.native import Pick, Tree

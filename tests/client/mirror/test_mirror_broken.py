@@ -1,4 +1,4 @@
-"""Tests `client.mirror` when it is broken off: what is there is whole, and is not sent again."""
+"""Tests `client.mirroring` when it is broken off: what is there is whole, and is not sent again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tcpdl.client.errors import CannotConnect, CannotWrite, ConnectionBroken
-from tcpdl.client.mirror import PAUSES, Mirrored, mirror
+from tcpdl.client.mirroring import PAUSES, Mirrored, mirror
 from tcpdl.client.url import Location
 from tcpdl.wire import native
 from tcpdl.wire.native import Pick, Tree
@@ -224,7 +224,7 @@ def test_killed_process_is_gone_on_with(
     location = server(honestly).location
     script = (
         "import os, sys, signal\n"
-        "from tcpdl.client.mirror import mirror\n"
+        "from tcpdl.client.mirroring import mirror\n"
         "from tcpdl.client.url import Location\n"
         "rename, left = os.rename, 37\n"
         "def killed(*args, **options):\n"

@@ -1,4 +1,4 @@
-"""Tests `client.mirror` with `delete`: what goes is what the server surely does not have."""
+"""Tests `client.mirroring` with `delete`: what goes is what the server surely does not have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tcpdl.client.errors import ConnectionBroken
 from tcpdl.client.filters import Rule
-from tcpdl.client.mirror import Mirrored, mirror
+from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.target import part_name
 from tcpdl.client.url import Location
 from tcpdl.wire.native import Pick
@@ -217,7 +217,7 @@ def test_names_in_another_encoding_of_the_system(
 ) -> None:
     script = (
         "import sys\n"
-        "from tcpdl.client.mirror import mirror\n"
+        "from tcpdl.client.mirroring import mirror\n"
         "from tcpdl.client.url import Location\n"
         "assert sys.getfilesystemencoding() != 'utf-8'\n"
         "place = Location('127.0.0.1', int(sys.argv[1]), b'')\n"

@@ -1,4 +1,4 @@
-"""Tests `client.mirror` with servers that lie: nothing is touched but what is below the target."""
+"""Tests `client.mirroring` with servers that lie: nothing is touched but what is below the target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcpdl.client.errors import ClientError, ConnectionBroken, Damaged, OtherDialect, ServerFailed
-from tcpdl.client.mirror import Mirrored, mirror
+from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.url import Location
 from tcpdl.wire import native
 from tcpdl.wire.native import HEADER, FileInfo, Pack, Pick, Tree

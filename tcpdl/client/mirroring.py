@@ -12,6 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ from tcpdl.client.filters import Filters, Rule
 from tcpdl.client.listing import entries_of, nonsense
 from tcpdl.client.receiving import Progress, cannot_write
 from tcpdl.client.session import Session
+from tcpdl.client.shares import Reader, Sessions
 from tcpdl.client.tally import Tally, Wishes
 from tcpdl.client.target import Target
 from tcpdl.client.tree import (
@@ -45,7 +47,7 @@ from tcpdl.client.tree import (
 )
 from tcpdl.client.url import Location
 from tcpdl.wire import native
-from tcpdl.wire.native import Pick, Tree
+from tcpdl.wire.native import Pack, Pick, Tree
 from tcpdl.wire.pack import Entry
 from tcpdl.wire.text import printable
 
@@ -204,11 +206,14 @@ class _Run:
             before = self._tally.files
             self._tally.begin_pass()
             try:
-                with Session(self._location.host, self._location.port, self._timeout) as session:
+                push = self._may_push()
+                most = self._connections if push else 1
+                with Sessions(self._location, self._timeout, most) as sessions:
+                    everyone = list(sessions.all)
                     try:
-                        return self._pass(session)
+                        return self._pass(everyone, push)
                     finally:
-                        self._received += session.received
+                        self._received += sum(session.received for session in everyone)
             except (OtherDialect, Changed, ServerFailed):
                 raise
             except CannotConnect as error:
@@ -230,15 +235,31 @@ class _Run:
             self._sleep(PAUSES[failed])
             failed += 1
 
-    def _pass(self, session: Session) -> Pass:
+    def _may_push(self) -> bool:
+        """Whether all that the server has is wanted, so that nothing need be asked for by name."""
+        wishes = self._wishes
+        return not (wishes.dry_run or wishes.checksum or wishes.filters) and is_empty(self._folder)
+
+    def _pass(self, sessions: list[Session], push: bool) -> Pass:
         wishes, top = self._wishes, self._top
-        push = not (wishes.dry_run or wishes.checksum or wishes.filters)
-        push = push and is_empty(self._folder)
         flags = native.RECURSIVE | (native.CONTENT if push else 0)
         if wishes.checksum:
             flags |= native.ROOTS
-        number = session.ask(lambda number: Tree(number, top, flags))
-        entries = self._next_part(session, number)
+        shares = len(sessions)
+        turns: deque[tuple[Session | Reader, int]] = deque()
+        with ExitStack() as stack:
+            for share, one in enumerate(sessions):
+                number = one.ask(partial(_tree, top, flags, share, shares))
+                one.flush()
+                reader = stack.enter_context(Reader(one)) if shares > 1 else one
+                turns.append((reader, number))
+            return self._compare(sessions[0], turns, push)
+
+    def _compare(
+        self, session: Session, turns: deque[tuple[Session | Reader, int]], push: bool
+    ) -> Pass:
+        wishes, top = self._wishes, self._top
+        entries = self._next_turn(turns)
         if self._tree is None:
             # Not before the server has said that there is something to write.
             self._tree = LocalTree(self._folder, make=not wishes.dry_run)
@@ -247,7 +268,7 @@ class _Run:
         passed.algorithm = session.algorithm
         while entries is not None:
             passed.take(entries)
-            entries = self._next_part(session, number)
+            entries = self._next_turn(turns)
         passed.finish()
         for number in picks.under_way():
             while (entries := self._next_part(session, number)) is not None:
@@ -256,10 +277,24 @@ class _Run:
                     passed.picked(entry)
         return passed
 
-    def _next_part(self, session: Session, number: int) -> list[Entry] | None:
-        before = session.received
-        message = session.next()
-        self._progress(session.received - before)
+    def _next_turn(self, turns: deque[tuple[Session | Reader, int]]) -> list[Entry] | None:
+        """The next pack, of the connection whose turn it is; `None` once all have ended."""
+        entries = self._next_part(*turns[0])
+        if entries is not None:
+            turns.rotate(-1)
+            return entries
+        turns.popleft()
+        for session, number in turns:
+            if self._next_part(session, number) is not None:
+                # The tree changed between two walks. What is here now is compared in the next.
+                raise ConnectionBroken("the tree changed on the server while it was sent")
+        return None
+
+    def _next_part(self, source: Session | Reader, number: int) -> list[Entry] | None:
+        message = source.next()
+        if isinstance(message, Pack):
+            self._progress(len(message.packed))
+        session = source.session if isinstance(source, Reader) else source
         return entries_of(session, message, number, self._top)
 
     def _fetch_large(self, passed: Pass, tree: LocalTree) -> None:
@@ -309,6 +344,10 @@ class _Run:
             settle(file, mode, fetched.mtime_ns)
         finally:
             os.close(file)
+
+
+def _tree(name: bytes, flags: int, share: int, shares: int, number: int) -> Tree:
+    return Tree(number, name, flags, share, shares)
 
 
 class _Picks:
