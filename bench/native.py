@@ -27,6 +27,7 @@ from pathlib import Path
 from bench.peers import (
     Server,
     in_turn,
+    installed,
     nginx,
     print_ratios,
     rsyncd,
@@ -62,7 +63,7 @@ def bench(scratch: Path, mib: int, rounds: int) -> None:
     def timed(name: str, command: list[str], server: Server) -> float:
         out.unlink(missing_ok=True)
         cpu, start = server.cpu(), time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=installed())
         seconds = time.perf_counter() - start
         spent.setdefault(name, []).append((server.cpu() - cpu) * 1024 / mib)
         if not filecmp.cmp(out, root / "big", shallow=False):

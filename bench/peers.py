@@ -47,6 +47,11 @@ def free_port() -> int:
         return port
 
 
+def installed() -> dict[str, str]:
+    """The environment of a program as it is when it is installed: its modules stay compiled."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def tool(name: str) -> str:
     """The path of a peer's program; ends the benchmark with a clear line if it is missing."""
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
@@ -58,7 +63,9 @@ def tool(name: str) -> str:
 @contextmanager
 def running(command: Sequence[str], port: int) -> Iterator[Server]:
     """Start `command`, wait until it listens on `port`, stop it at the end."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, start_new_session=True, env=installed()
+    )
     try:
         for _ in range(200):
             if process.poll() is not None:

@@ -1,4 +1,4 @@
-"""Tests `client.mirroring`: a folder becomes what the server's is, and only what differs is sent."""
+"""Tests `client.mirroring`: a folder becomes what the server's is, by what differs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests `client.mirroring` with servers that lie: nothing is touched but what is below the target."""
+"""Tests `client.mirroring` with servers that lie: only the target is touched."""
 
 from __future__ import annotations
 
