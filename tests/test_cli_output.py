@@ -161,9 +161,11 @@ def test_a_part_that_was_swapped_is_not_kept(work: Path) -> None:
                 sock.recv(1024)
                 sock.sendall(b"hello")
                 for _ in range(round(SECONDS / 0.01)):
+                    # Not before it is written to: until then it may still be opened anew.
                     with contextlib.suppress(FileNotFoundError):
-                        os.rename("f.tcpdl-part", "moved")
-                        break
+                        if Path("f.tcpdl-part").read_bytes() == b"hello":
+                            os.rename("f.tcpdl-part", "moved")
+                            break
                     swapped.wait(0.01)
                 Path("f.tcpdl-part").write_bytes(b"planted")
 
