@@ -8,15 +8,23 @@ connections are opened to the daemon and left alone.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import select
 import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from bench.peers import Server, free_port, in_turn, print_ratios, running, tcpdl_daemon
+from bench.peers import (
+    Server,
+    command_line,
+    free_port,
+    in_turn,
+    print_ratios,
+    running,
+    tcpdl_daemon,
+)
 
 CONNECTIONS = 50
 MESSAGE = b"m" * 64
@@ -51,16 +59,15 @@ reactor.run()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = command_line(__doc__, files=False)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--idle", type=int, default=10_000)
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     echo_port = free_port()
-    ours, port = tcpdl_daemon("--interface", "127.0.0.1", "--echo-port", str(echo_port))
+    ours, port = tcpdl_daemon(Path(), "--echo-port", str(echo_port))
     asyncio_port, stock_port = free_port(), free_port()
     with (
         running(ours, port) as daemon,

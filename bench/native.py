@@ -12,26 +12,28 @@ of Twisted's own web server.
 
 from __future__ import annotations
 
-import argparse
-import filecmp
-import os
+import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from bench.peers import (
+    LOOPBACK,
     Server,
+    check_same,
+    command_line,
     in_turn,
-    installed,
     nginx,
+    own,
     print_ratios,
+    random_file,
     rsyncd,
     running,
+    scratch_folder,
+    seconds,
     tcpdl_daemon,
     tool,
     twistd_web,
@@ -39,73 +41,64 @@ from bench.peers import (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("--mib", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", default="/dev/shm", help="where the files are (in memory)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
-        bench(Path(scratch), options.mib, options.rounds)
+    with scratch_folder(options.folder) as scratch:
+        bench(scratch, options.mib, options.rounds)
 
 
 def bench(scratch: Path, mib: int, rounds: int) -> None:
     root = scratch / "root"
-    root.mkdir()
-    with open(root / "big", "wb") as big:
-        for _ in range(mib):
-            big.write(os.urandom(1024 * 1024))
+    random_file(root / "big", mib)
     time.sleep(2.5)  # digests of a file that has just been written are not kept
     out = scratch / "out" / "big"
     out.parent.mkdir()
-    tcpdl = str(Path(sys.executable).with_name("tcpdl"))
     spent: dict[str, list[float]] = {}
 
     def timed(name: str, command: list[str], server: Server) -> float:
         out.unlink(missing_ok=True)
-        cpu, start = server.cpu(), time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=installed())
-        seconds = time.perf_counter() - start
+        cpu = server.cpu()
+        rate = mib / seconds(command)
         spent.setdefault(name, []).append((server.cpu() - cpu) * 1024 / mib)
-        if not filecmp.cmp(out, root / "big", shallow=False):
-            sys.exit(f"{name}: what arrived differs from what was sent")
-        return mib / seconds
+        check_same(name, out, root / "big")
+        return rate
 
     def get(port: int) -> list[str]:
-        return [tcpdl, "get", f"127.0.0.1:{port}/big", "-o", str(out)]
+        return [own("tcpdl"), "get", f"{LOOPBACK}:{port}/big", "-o", str(out)]
 
     def cold() -> float:
-        command, port = tcpdl_daemon("--root", str(root), "--interface", "127.0.0.1")
-        with running(command, port) as server:
-            return timed("tcpdl get, digests unknown", get(port), server)
+        with running(*tcpdl_daemon(root)) as server:
+            with socket.create_connection((LOOPBACK, server.port), 10) as sock:
+                sock.sendall(b"?\n")
+                while sock.recv(4096):  # it listens before it answers
+                    pass
+            return timed("tcpdl get, digests unknown", get(server.port), server)
 
     with ExitStack() as stack:
         ours, web, files, sync = (
             stack.enter_context(running(*started))
             for started in (
-                tcpdl_daemon("--root", str(root), "--interface", "127.0.0.1"),
+                tcpdl_daemon(root),
                 twistd_web(root),
                 nginx(root, scratch),
                 rsyncd(root, scratch),
             )
         )
-        url = f"http://127.0.0.1:{files.port}/big"
+        curl = [tool("curl"), "-s", "-o", str(out)]
+        url = f"http://{LOOPBACK}:{files.port}/big"
         aria = [tool("aria2c"), "-q", "-x4", "-s4", "--file-allocation=none", "-d", str(out.parent)]
+        module = f"rsync://{LOOPBACK}:{sync.port}/m"
         commands: dict[str, tuple[list[str], Server]] = {
-            "nginx + curl": ([tool("curl"), "-s", "-o", str(out), url], files),
+            "nginx + curl": ([*curl, url], files),
             "nginx + aria2c -x4": ([*aria, url], files),
-            "rsync -W": (
-                [tool("rsync"), "-W", f"rsync://127.0.0.1:{sync.port}/m/big", str(out)],
-                sync,
-            ),
-            "twistd web + curl": (
-                [tool("curl"), "-s", "-o", str(out), f"http://127.0.0.1:{web.port}/big"],
-                web,
-            ),
+            "rsync -W": ([tool("rsync"), "-W", f"{module}/big", str(out)], sync),
+            "twistd web + curl": ([*curl, f"http://{LOOPBACK}:{web.port}/big"], web),
             "tcpdl get": (get(ours.port), ours),
         }
         runs: dict[str, Callable[[], float]] = {
-            name: lambda name=name, what=what: timed(name, *what)  # type: ignore[misc]
-            for name, what in commands.items()
+            name: partial(timed, name, command, server)
+            for name, (command, server) in commands.items()
         }
         runs["tcpdl get, digests unknown"] = cold
         results = in_turn(runs, rounds)

@@ -8,17 +8,25 @@ one worker. Each is asked by as many `nc -N` at once as `--clients` says, nginx 
 
 from __future__ import annotations
 
-import argparse
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
-from bench.peers import Server, free_port, in_turn, nginx, print_ratios, running, tool
+from bench.peers import (
+    LOOPBACK,
+    Server,
+    command_line,
+    free_port,
+    in_turn,
+    nginx,
+    print_ratios,
+    random_file,
+    running,
+    scratch_folder,
+    tool,
+)
 
 KIB = 1024
 PAIRS = [(64, 128), (128, 128), (256, 128), (1024, 128), (64, 1024), (1024, 1024)]
@@ -37,28 +45,22 @@ reactor.run()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("--mib", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=1)
-    parser.add_argument("--folder", default="/dev/shm", help="where the file is (in memory)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as scratch, ExitStack() as stack:
-        root = Path(scratch, "root")
-        root.mkdir()
-        with open(root / "big", "wb") as big:
-            for _ in range(options.mib):
-                big.write(os.urandom(KIB * KIB))
-        command, port = nginx(root, Path(scratch))
-        peer = stack.enter_context(running(command, port))
-        curl = [tool("curl"), "-s", "-o", "/dev/null", f"http://127.0.0.1:{port}/big"]
+    with scratch_folder(options.folder) as scratch, ExitStack() as stack:
+        root = scratch / "root"
+        random_file(root / "big", options.mib)
+        peer = stack.enter_context(running(*nginx(root, scratch)))
+        curl = [tool("curl"), "-s", "-o", "/dev/null", f"http://{LOOPBACK}:{peer.port}/big"]
         runs = {"nginx + curl": run(curl, peer, options.clients, options.mib)}
         for most, unsent in PAIRS:
             port = free_port()
             sizes = [str(most * KIB), str(unsent * KIB)]
             command = [sys.executable, "-c", DAEMON, *sizes, str(port), str(root)]
             daemon = stack.enter_context(running(command, port))
-            nc = ["sh", "-c", f"printf 'big\\n' | {tool('nc')} -N 127.0.0.1 {port} > /dev/null"]
+            nc = ["sh", "-c", f"printf 'big\\n' | {tool('nc')} -N {LOOPBACK} {port} > /dev/null"]
             runs[f"send {most} KiB, unsent {unsent}"] = run(
                 nc, daemon, options.clients, options.mib
             )

@@ -1,6 +1,6 @@
 """A file of five bytes, against starting Python.
 
-    python bench/small.py [--rounds 30]
+    python bench/small.py [--rounds 30] [--folder /dev/shm]
 
 The whole process of `tcpdl get`, checked and put under its name, against the same interpreter that
 does nothing but `import socket`. Both have their modules compiled, as installed programs have. The
@@ -9,24 +9,29 @@ ratio says how many times as long ours takes, round by round.
 
 from __future__ import annotations
 
-import argparse
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from bench.peers import in_turn, installed, print_ratios, running, tcpdl_daemon
+from bench.peers import (
+    LOOPBACK,
+    check_same,
+    command_line,
+    in_turn,
+    own,
+    print_ratios,
+    running,
+    scratch_folder,
+    seconds,
+    tcpdl_daemon,
+)
+
+PYTHON = "python -c 'import socket'"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--folder", default="/dev/shm", help="where the files are (in memory)")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
-        bench(Path(scratch), options.rounds)
+    options = command_line(__doc__, rounds=30).parse_args()
+    with scratch_folder(options.folder) as scratch:
+        bench(scratch, options.rounds)
 
 
 def bench(scratch: Path, rounds: int) -> None:
@@ -34,28 +39,19 @@ def bench(scratch: Path, rounds: int) -> None:
     root.mkdir()
     (root / "five").write_bytes(b"five\n")
     out = scratch / "out"
-    tcpdl = str(Path(sys.executable).with_name("tcpdl"))
-    command, port = tcpdl_daemon("--root", str(root), "--interface", "127.0.0.1")
-    commands = {
-        "python -c 'import socket'": [sys.executable, "-c", "import socket"],
-        "tcpdl get": [tcpdl, "get", f"127.0.0.1:{port}/five", "-o", str(out)],
-    }
 
-    def timed(name: str) -> Callable[[], float]:
-        def run() -> float:
-            out.unlink(missing_ok=True)
-            start = time.perf_counter()
-            subprocess.run(commands[name], check=True, env=installed())
-            seconds = time.perf_counter() - start
-            if name == "tcpdl get" and out.read_bytes() != b"five\n":
-                sys.exit("what arrived differs from what was sent")
-            return seconds * 1000
+    def python() -> float:
+        return seconds([sys.executable, "-c", "import socket"]) * 1000
 
-        return run
+    def get() -> float:
+        out.unlink(missing_ok=True)
+        spent = seconds([own("tcpdl"), "get", f"{LOOPBACK}:{server.port}/five", "-o", str(out)])
+        check_same("tcpdl get", out, root / "five")
+        return spent * 1000
 
-    with running(command, port):
-        results = in_turn({name: timed(name) for name in commands}, rounds)
-    print_ratios(f"Milliseconds, {rounds} rounds", results, next(iter(commands)))
+    with running(*tcpdl_daemon(root)) as server:
+        results = in_turn({PYTHON: python, "tcpdl get": get}, rounds)
+    print_ratios(f"Five bytes, milliseconds (less is better), {rounds} rounds", results, PYTHON)
 
 
 if __name__ == "__main__":

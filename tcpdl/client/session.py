@@ -36,6 +36,19 @@ LOW_WATER = 512 * 1024
 LATELY = 4 * 1024 * 1024
 """Bytes over which it is measured whether a stream is fast."""
 
+
+def low_water(left: int, room: int) -> int:
+    """How many bytes must have come before a fast stream wakes us, of which `left` are to come,
+    for `room` of which there is room.
+
+    A recv that has copied some bytes, and wants more, sleeps until that many more stand unread:
+    they must still be to come, or it would sleep until the timeout (tcp_data_ready in Linux's
+    net/ipv4/tcp_input.c).
+    """
+    mark = min(LOW_WATER, room)
+    return mark if 2 * mark <= left else 1
+
+
 _RTT_OFFSET = 68  # of tcpi_rtt in struct tcp_info, <linux/tcp.h>; in microseconds
 
 
@@ -114,6 +127,8 @@ class Session:
                 message = self._incoming.next()
                 if self._incoming.version and not self._greeted:
                     self._check_greeting()
+                if not (self.algorithm or message is None or isinstance(message, Error)):
+                    raise ProtocolError("it chose no digest, and answers all the same")
             except ProtocolError as problem:
                 raise ConnectionBroken(f"the server's answer makes no sense: {problem}") from None
             if message is not None:
@@ -122,6 +137,7 @@ class Session:
 
     def take(self, length: int) -> bytes:
         """All `length` bytes of the run that was announced last."""
+        self._set_low_water(1)
         data = bytearray(length)
         view = memoryview(data)
         while view:
@@ -139,8 +155,7 @@ class Session:
     def receive(self, view: memoryview, left: int) -> int:
         """Receive into `view` some of the run that was announced last, of which `left` bytes are
         still to come; return how many. Raises `ConnectionBroken`."""
-        # A fast stream wakes us less often; but no more is waited for than is still to come.
-        self._set_low_water(min(LOW_WATER, left, len(view)) if self._is_fast else 1)
+        self._set_low_water(low_water(left, len(view)) if self._is_fast else 1)
         began = time.perf_counter()
         try:
             count = self._sock.recv_into(view[:left])

@@ -18,9 +18,8 @@ from tcpdl.client.worker import DAMAGED_MOST
 from tcpdl.wire.native import ANY_TAG, Chunk, Digest, End, Error, FileInfo, Get
 from tcpdl.wire.text import printable
 
-AHEAD_MOST = 4
-"""Chunks that may have come while the digest of the first is still awaited. A server sends it one
-chunk later at most."""
+AHEAD_MOST = 2
+"""Chunks that may have come while the digest of the first is still awaited (PROTOCOL.md 4.4)."""
 
 
 def stream(

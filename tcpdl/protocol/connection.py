@@ -133,7 +133,8 @@ class NativeClient(Protocol, TimeoutMixin):
         )
 
     def get_bytes(self, name: bytes | str, most: int = BYTES_MOST) -> Deferred[bytes]:
-        """All of the file `name`; if it has more than `most` bytes, `TooLarge`."""
+        """All of the file `name`. If it has more than `most` bytes, `TooLarge`, and what comes of
+        it is thrown away as if it had been cancelled."""
         parts: list[bytes] = []
         asked = self._ask(
             lambda number: FileAnswer(
@@ -243,7 +244,7 @@ class NativeClient(Protocol, TimeoutMixin):
                 self.refuse(Failure(OtherDialect("the server does not speak the native dialect")))
                 return
         payload = self._incoming.payload
-        if payload and not (self._incoming.buffered or self._reading or self._full):
+        if payload and not (self._incoming.buffered or self._reading):
             run = data[:payload]  # itself, if it is no longer
             self._incoming.passed(len(run))
             self._under_way[0].take_run(run)
@@ -371,15 +372,14 @@ class NativeClient(Protocol, TimeoutMixin):
             self.setTimeout(seconds)  # type: ignore[no-untyped-call]
 
     def _end(self, reason: Failure) -> None:
-        """Nothing more comes: what has not ended fails."""
+        """Nothing more comes: what waits for it fails."""
         self._reason = reason
         answers = [*self._under_way, *(answer for answer, _ in self._waiting)]
         self._under_way.clear()
         self._waiting.clear()
         self._regulate()
         for answer in answers:
-            if not answer.ended:
-                answer.fail(reason)
+            answer.fail(reason)
 
 
 class NativeClientFactory(Factory):

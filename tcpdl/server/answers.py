@@ -190,7 +190,11 @@ class Answers:
             # The file is the transport's until all of them are done with.
             for _, sent, hashed in under_way:
                 hashed.addErrback(_forget)
-                await sent.addErrback(_forget)
+                sent.addErrback(_forget)
+                # One that has failed is what brought us here: its callbacks may still run, and a
+                # Deferred is not to be awaited by one of its own.
+                if not sent.called:
+                    await sent
 
     async def _finish(
         self, number: int, file: File, index: int, sent: Deferred[Any], hashed: Deferred[Any]

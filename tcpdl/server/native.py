@@ -147,7 +147,12 @@ class Native(LingeringProtocol):
 
     def send(self, *messages: Answer) -> None:
         """Send `messages`, in one write."""
-        self.transport.writeSequence([part for one in messages for part in native.parts(one)])
+        parts = [part for one in messages for part in native.parts(one)]
+        if plain(self.transport) is not None:
+            self.transport.writeSequence(parts)
+        else:
+            # Twisted's own transports take nothing but bytes.
+            self.transport.write(b"".join(parts))
 
     async def until(self, work: Deferred[Any]) -> Any:
         """What our own `work` comes to, be it slow: a client that waits for it is not stalled.

@@ -66,8 +66,9 @@ class Wire:
     def __init__(self, timeout: float | None = 30.0) -> None:
         self.world = World()
         self.transport: Any = StringTransport()
-        self.client: Any = NativeClientFactory(self.world, timeout).buildProtocol(None)
-        self.client.makeConnection(self.transport)  # type: ignore[no-untyped-call, unused-ignore]
+        factory: Any = NativeClientFactory(self.world, timeout)
+        self.client = factory.buildProtocol(None)
+        self.client.makeConnection(self.transport)
         self._heard = Incoming(State.REQUESTS)
 
     def hear(self, *messages: Message | bytes) -> None:

@@ -162,6 +162,24 @@ def test_threads_check_long_chunks_and_order_is_kept(wire: Any, say: Any, got: A
     assert b"".join(parts) == data
 
 
+def test_an_answer_waits_for_the_threads_of_the_one_before(wire: Any, say: Any, got: Any) -> None:
+    first, second = wire.client.get_bytes("x"), wire.client.get_bytes("y")
+    wire.hear(say.file(1, DATA[:100_000], 17) + say.file(2, b"y"))
+    assert wire.held
+    assert not second.called
+    wire.world.jobs.pop()()
+    assert got(first) == DATA[:100_000]
+    assert got(second) == b"y"
+
+
+def test_ids_are_used_again(wire: Any, say: Any, got: Any) -> None:
+    wire.client._number = 0xFFFE
+    asked = wire.client.get_bytes("x"), wire.client.get_bytes("y")
+    assert [request.id for request in wire.asked()] == [0xFFFF, 1], "0 stands for the connection"
+    wire.hear(say.file(0xFFFF, b"x") + say.file(1, b"y"))
+    assert [got(one) for one in asked] == [b"x", b"y"]
+
+
 def test_a_tree_with_content_is_delivered_pack_by_pack(wire: Any, say: Any, got: Any) -> None:
     lists: list[Any] = []
     taken: list[Deferred[None]] = []
@@ -262,6 +280,50 @@ def test_a_consumer_that_pauses_pauses_the_transport(
     assert got(result).size == len(DATA)
     assert got(later) == b"y"
     assert not wire.held
+
+
+def test_a_callable_that_returns_a_deferred_is_waited_for(wire: Any, say: Any, got: Any) -> None:
+    parts: list[bytes] = []
+    taken: list[Deferred[None]] = []
+
+    def take(data: bytes) -> Deferred[None]:
+        parts.append(data)
+        taken.append(Deferred())
+        return taken[-1]
+
+    result = wire.client.get("x", take)
+    wire.hear(say.file(1))
+    for chunks in range(1, 5):
+        assert len(parts) == chunks
+        assert wire.held
+        assert not result.called
+        taken.pop().callback(None)
+    assert got(result).size == len(DATA)
+    assert b"".join(parts) == DATA
+
+
+def test_a_consumer_that_goes_on_at_once(wire: Any, say: Any, got: Any, consumer: Any) -> None:
+    depth = deepest = 0
+    write = consumer.write
+
+    def take(data: bytes) -> None:
+        nonlocal depth, deepest
+        depth += 1
+        deepest = max(depth, deepest)
+        consumer.producer.pauseProducing()
+        consumer.producer.resumeProducing()
+        write(data)
+        depth -= 1
+
+    consumer.write = take
+    result = wire.client.get("x", consumer)
+    answer = say.file(1, shift=17)
+    wire.hear(answer)
+    wire.world.jobs.pop()()
+    wire.world.jobs.pop()()
+    assert consumer.data == DATA
+    assert deepest == 1
+    assert got(result).size == len(DATA)
 
 
 def test_a_consumer_that_stops_cancels(wire: Any, say: Any, got: Any, consumer: Any) -> None:

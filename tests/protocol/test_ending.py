@@ -307,6 +307,7 @@ def _tell(wire: Any, said: list[Any], cut: int) -> None:
 OTHER_LIES: dict[str, tuple[str, list[Any]]] = {
     "a longer file than the tag's": ("range", [INFO, End(1), INFO._replace(id=2, tag=TAG[::-1])]),
     "a shorter file than before": ("range", [INFO, End(1), LONG._replace(id=2, size=70_000)]),
+    "another tag than was asked for": ("tag", [INFO]),
     "a file for a tree": ("tree", [INFO]),
     "a pack for a file": ("info", [native.encode(native.Pack(1, b"." * 40))]),
     "a pack for digests": ("digests", [native.encode(native.Pack(1, b"." * 40))]),
@@ -327,6 +328,7 @@ def test_a_lie_about_something_else(wire: Any, got: Any, lie: str) -> None:
         "range": lambda client: client.get("x", pytest.fail, 90_000),
         "tree": lambda client: client.tree("", pytest.fail),
         "info": lambda client: client.info("x"),
+        "tag": lambda client: client.info("x", TAG[::-1]),
         "digests": lambda client: client.digests("x"),
         "offset": lambda client: client.get("x", pytest.fail, SIZE + 1),
         "chunks": lambda client: client.digests("x", first=3),

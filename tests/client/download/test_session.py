@@ -1,0 +1,150 @@
+"""Tests `client.session` where a download does not show it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from tcpdl.client import session as sessions
+from tcpdl.client.errors import ConnectionBroken, NothingThere, OtherDialect
+from tcpdl.client.session import Session
+from tcpdl.wire import native
+from tcpdl.wire.native import Chunk, Digest, End, FileInfo, Get
+from tests.client.download.conftest import CHUNK, Fetch, Start, some
+from tests.client.native_server import SECONDS, Asked, Ending, NativeServer, Payload, Piece, Pieces
+
+LONG = 24 * CHUNK
+
+
+def test_round_trip(server: NativeServer) -> None:
+    with Session("127.0.0.1", server.port, 5) as session:
+        assert 0 < session.round_trip < 1
+    assert session.round_trip == 0.1  # closed: nobody knows
+
+
+def test_round_trip_where_the_system_does_not_tell(
+    server: NativeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(socket, "TCP_INFO")
+    with Session("127.0.0.1", server.port, 5) as session:
+        assert session.round_trip == 0.1
+
+
+def test_many_requests(server: NativeServer) -> None:
+    server.put(b"f", b"hello")
+    with Session("127.0.0.1", server.port, 5) as session:
+        assert session.algorithm == 0
+        numbers = [session.ask(lambda number: Get(number, b"f")) for _ in range(3)]
+        assert len(set(numbers)) == 3
+        for number in numbers:
+            assert isinstance(info := session.next(), FileInfo)
+            assert (info.id, info.size) == (number, 5)
+            assert session.next() == Chunk(number, 5)
+            assert session.take(5) == b"hello"
+            digest = session.next()
+            assert digest == Digest(number, 0, session.digest(b"hello"))
+            assert session.next() == End(number)
+        assert session.algorithm in (native.SHA256, native.BLAKE3)
+
+
+def test_ids_begin_anew(server: NativeServer) -> None:
+    server.put(b"f", b"")
+    with Session("127.0.0.1", server.port, 5) as session:
+        session._number = 0xFFFE
+        numbers = [session.ask(lambda number: Get(number, b"f")) for _ in range(3)]
+        assert numbers == [0xFFFF, 0, 1]
+        for number in numbers:
+            assert session.next().id == number
+            assert session.next() == End(number)
+
+
+@pytest.mark.parametrize("name", [b"n" * 1025])
+def test_name_that_cannot_be_sent(name: bytes, server: NativeServer) -> None:
+    with Session("127.0.0.1", server.port, 5) as session, pytest.raises(NothingThere):
+        session.ask(lambda number: Get(number, name))
+
+
+def test_interrupted_from_another_thread(server: NativeServer) -> None:
+    server.cuts = [(8, Ending.STALL)]
+    server.put(b"f", b"hello")
+    with Session("127.0.0.1", server.port, SECONDS) as session:
+        session.ask(lambda number: Get(number, b"f"))
+        timer = threading.Timer(0.05, session.interrupt)
+        timer.start()
+        with pytest.raises((ConnectionBroken, OtherDialect)):
+            session.next()
+        timer.join()
+    session.interrupt()  # of no effect once it is closed
+
+
+def test_run_that_breaks_off(server: NativeServer) -> None:
+    server.cuts = [(60 + 8 + 100, Ending.FIN)]
+    server.put(b"f", some(1000))
+    with Session("127.0.0.1", server.port, 5) as session:
+        session.ask(lambda number: Get(number, b"f"))
+        assert isinstance(session.next(), FileInfo)
+        assert isinstance(session.next(), Chunk)
+        with pytest.raises(ConnectionBroken, match="ended the connection after"):
+            session.take(1000)
+
+
+# A fast stream wakes the client less often, but never lets it wait for what does not come.
+
+
+@pytest.mark.parametrize("shift", [16, 20, 24])
+@pytest.mark.parametrize("left", [1, 1000, 40_000])
+def test_end_of_a_run_that_trickles(
+    left: int, shift: int, serving: Start, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last bytes of each run come late, in pieces, and the next run only after them."""
+    monkeypatch.setattr(sessions, "LATELY", CHUNK)
+    monkeypatch.setattr(sessions, "FAST", 1)
+    server = serving(shift=shift)
+    seen: set[int] = set()
+    set_low_water = Session._set_low_water
+
+    def low_water(self: Session, count: int) -> None:
+        seen.add(count)
+        set_low_water(self, count)
+
+    def trickle(_asked: Asked, pieces: Pieces) -> Pieces:
+        for piece in pieces:
+            if isinstance(piece, Payload):
+                at = max(len(piece.data) - left, 0)
+                yield piece._replace(data=piece.data[:at])
+                yield from cut(piece._replace(data=piece.data[at:]))
+            else:
+                yield piece
+
+    def cut(piece: Payload) -> list[Piece]:
+        each = max(1, len(piece.data) // 3)
+        return [
+            piece._replace(data=piece.data[at : at + each])
+            for at in range(0, len(piece.data), each)
+        ]
+
+    monkeypatch.setattr(Session, "_set_low_water", low_water)
+    server.hook = trickle
+    fetch(server.put(b"f", some(LONG)), timeout=3.0)
+    assert fetch.path.read_bytes() == some(LONG)
+    assert server.connections == 1
+    assert max(seen) > 1  # it was thought to be fast
+
+
+def test_silence_within_a_fast_run(
+    server: NativeServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came is taken when the wait is over, though it is less than was hoped for."""
+    monkeypatch.setattr(sessions, "LATELY", CHUNK)
+    monkeypatch.setattr(sessions, "FAST", 1)
+    data = some(LONG)
+    server.files.clear()
+    location = server.put(b"f", data)
+    server.files[b"f"] = server.files[b"f"]._replace(shift=20)
+    server.cuts = [(60 + 8 + 10 * CHUNK + 99, Ending.STALL)]
+    fetch(location, timeout=0.2)
+    assert fetch.path.read_bytes() == data
+    assert server.payload == LONG
+    assert server.connections == 2
