@@ -52,9 +52,12 @@ def choose(offered: int) -> int:
     return BLAKE3 if common & BLAKE3 else common & SHA256
 
 
-def digest(algorithm: int, data: bytes | bytearray | memoryview) -> bytes:
-    """The digest of `data`."""
-    hashed: bytes = hasher(algorithm)(data).digest()
+def digest(algorithm: int, *parts: bytes | bytearray | memoryview) -> bytes:
+    """The digest of all `parts`, one after the other."""
+    state = hasher(algorithm)()
+    for part in parts:
+        state.update(part)
+    hashed: bytes = state.digest()
     return hashed
 
 

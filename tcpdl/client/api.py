@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tcpdl.client import raw
 from tcpdl.client.download import Fetched, download
-from tcpdl.client.errors import BadRequest, CannotConnect, ConnectionBroken, OtherDialect
-from tcpdl.client.receiving import Progress, receive_all, write_all
+from tcpdl.client.errors import BadRequest, CannotConnect, ClientError, OtherDialect
+from tcpdl.client.receiving import Progress, broken, receive_all, write_all
 from tcpdl.client.stream import stream
 from tcpdl.client.target import Target, local_name
 from tcpdl.client.url import Location, parse_url
@@ -107,8 +107,11 @@ def fetch_bytes(
             if dialect == "native":
                 raise
     with raw.request(location, timeout) as sock:
-        while data := sock.recv(256 * 1024):
-            take(data)
+        try:
+            while data := sock.recv(256 * 1024):
+                take(data)
+        except OSError as error:
+            raise broken(error, sum(map(len, parts))) from error
     return b"".join(parts)
 
 
@@ -181,7 +184,7 @@ def fetch_to(location: Location, folder: str | bytes, name: bytes, ways: Ways) -
                         note=ways.note,
                         begun=ways.begun,
                     )
-                except ConnectionBroken as error:
+                except ClientError as error:
                     raise _with_part(error, target) from error
                 if not fetched.unchanged:
                     target.keep(mtime_ns=fetched.mtime_ns, sync=ways.sync)
@@ -193,7 +196,7 @@ def fetch_to(location: Location, folder: str | bytes, name: bytes, ways: Ways) -
     with _request_raw(location, ways) as sock, Target(folder, name) as target:
         try:
             size = receive_all(sock, target.fd, ways.progress or _quiet)
-        except ConnectionBroken as error:
+        except ClientError as error:
             raise _with_part(error, target) from error
         target.keep(sync=ways.sync)
     return _unchecked(size, began)
@@ -242,7 +245,7 @@ def _unchecked(size: int, began: float) -> Fetched:
     return Fetched(size, 0, 0, received=size, seconds=seconds, verified=False)
 
 
-def _with_part(error: ConnectionBroken, target: Target) -> ConnectionBroken:
+def _with_part(error: ClientError, target: Target) -> ClientError:
     if target.is_empty or isinstance(error, OtherDialect):
         return error
     return type(error)(f"{error}; what came is kept in '{target.part}'")

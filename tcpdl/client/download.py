@@ -16,18 +16,20 @@ from tcpdl.client.errors import (
     Changed,
     ClientError,
     ConnectionBroken,
+    Damaged,
+    Garbled,
     NothingThere,
     OtherDialect,
 )
 from tcpdl.client.pace import Growth, Times, cpu_seconds, limited_by
-from tcpdl.client.part import Part, account
+from tcpdl.client.part import Account, Part, account
 from tcpdl.client.plan import Plan
 from tcpdl.client.receiving import Progress
 from tcpdl.client.session import Session, failure
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
 from tcpdl.client.worker import FIRST_SPAN, TICK, Job, Source, Worker, nonsense
-from tcpdl.wire.native import End, Error, FileInfo, Get
+from tcpdl.wire.native import ANY_TAG, End, Error, FileInfo, Get
 from tcpdl.wire.text import printable
 
 SMALL = 1024 * 1024
@@ -90,23 +92,28 @@ def download(
     """
     say = note or _say_nothing
     show = progress or _show_nothing
+    known = target.has_record
     for _ in range(VERSIONS_MOST):
-        # A server that was there before is waited for; one that is asked for the first time is not.
-        pauses = iter(PAUSES if target.has_record else ())
+        failed = 0
         while True:
             one = _Download(location, target, timeout, max(1, connections), say, sleep)
             try:
                 return one.run(sources, show, begun)
             except Changed as changed:
+                known = True
                 say(f"{changed}; what is the same in the new version is kept")
                 break
             except (CannotConnect, ConnectionBroken) as error:
-                pause = next(pauses, None)
-                if one.began or pause is None:
-                    if target.has_record and isinstance(error, OtherDialect):
+                known = known or one.began
+                # A server that was there before is waited for; one that is asked for the first
+                # time is not. A damaged answer is asked for again; nonsense stays that.
+                most = len(PAUSES) if known else isinstance(error, Garbled)
+                if one.fetching or failed >= most:
+                    if known and isinstance(error, OtherDialect):
                         raise ConnectionBroken(str(error)) from error
                     raise
-                sleep(pause)
+            sleep(PAUSES[failed])
+            failed += 1
     raise Changed(f"'{printable(location.path)}' changes faster than it can be fetched")
 
 
@@ -134,9 +141,13 @@ class _Download:
         self._error: ClientError | None = None
         self._broken: ClientError | None = None
         self._received = 0  # on connections that are closed
+        self._told = 0  # of what was received
+        self._asking: list[Session] = []  # what other servers have
         self._times = Times()
         self.began = False
         """The server has answered."""
+        self.fetching = False
+        """What is missing is known, and whatever breaks is mended."""
 
     def run(self, sources: Sequence[Location], progress: Progress, begun: Begun | None) -> Fetched:
         began = time.monotonic()
@@ -197,6 +208,7 @@ class _Download:
     def _fetch(
         self, session: Session, fresh: bool, sources: Sequence[Location], progress: Progress
     ) -> None:
+        self.fetching = True
         job = self._job
         worker = Worker(job, self._main, session)
         self._workers.append(worker)
@@ -204,7 +216,8 @@ class _Download:
             worker.expect(span)
         if job.info.size <= SMALL:
             self._work(worker)
-            progress(self._received)
+            self._told = self._received
+            progress(self._told)
         if not job.over:
             self._fetch_in_threads(session.round_trip, sources, progress)
         if self._error is not None:
@@ -227,11 +240,11 @@ class _Download:
             with self._job.lock:
                 self._job.over = True
                 self._stop_all()
+                for session in self._asking:
+                    session.interrupt()
                 running = [worker.thread for worker in self._workers if worker.thread]
             for thread in running:
                 thread.join()
-            for other in others:
-                other.join()
 
     def _start(self, worker: Worker) -> None:
         worker.thread = threading.Thread(target=self._work, args=(worker,), daemon=True)
@@ -241,7 +254,7 @@ class _Download:
         """Wait until all is done; keep enough connections at work meanwhile."""
         job = self._job
         tick = min(TICK, growth.window / 2)
-        failed = told = 0
+        failed, least = 0, job.plan.size + 1
         while True:
             with job.lock:
                 if not job.over:
@@ -250,15 +263,17 @@ class _Download:
                 working = len(self._workers)
                 left = job.plan.missing
                 over = job.over
-            if received > told:
-                progress(received - told)
-                told, failed = received, 0
+            if received > self._told:
+                progress(received - self._told)
+                self._told = received
             if over:
                 return
             if working:
                 if growth.wants_another(time.monotonic(), cpu_seconds(), received, left, working):
                     self._connect()
                 continue
+            # Nothing is on its way now: what is missing tells whether it is of any use to go on.
+            failed, least = (0, left) if left < least else (failed, least)
             if failed == len(PAUSES):
                 assert self._broken is not None
                 raise self._broken
@@ -267,15 +282,16 @@ class _Download:
             self._connect()
 
     def _connect(self) -> None:
-        """Try to have one more connection, to the source that has the fewest."""
+        """Try to have one more connection, to the source that fails least, and has the fewest."""
         job = self._job
         with job.lock:
             in_use = [worker.source for worker in self._workers]
-            source = min(self._sources, key=in_use.count)
+            source = min(self._sources, key=lambda one: (one.failed, in_use.count(one)))
         try:
             session = Session(source.location.host, source.location.port, self._timeout)
         except CannotConnect as error:
             self._broken = error
+            source.failed += 1
             return
         worker = Worker(job, source, session)
         with job.lock:
@@ -287,33 +303,46 @@ class _Download:
 
     def _add_source(self, place: Location) -> None:
         """Use the server at `place` as well, if its file is the same."""
-        main, size = self._main.location, self._job.info.size
+        job = self._job
+        why = "its file is another one"
+        theirs = ours = None
         try:
-            with Session(place.host, place.port, self._timeout) as session:
-                theirs = account(session, place.path, size)
-            with Session(main.host, main.port, self._timeout) as session:
-                ours = account(session, main.path, size, tag=self._main.tag)
+            theirs = self._account(place, ANY_TAG)
+            ours = self._account(self._main.location, self._main.tag)
         except ClientError as error:
-            self._note(f"{place.server} is not used: {error}")
-            return
-        if not theirs.root or theirs.root != ours.root:
-            self._note(f"{place.server} is not used: its file is another one")
-            return
-        with self._job.lock:
-            self._sources.append(Source(place, theirs.info.tag))
+            why = str(error)
+        with job.lock:
+            if job.over:
+                return
+            same = theirs and ours and theirs.root and theirs.root == ours.root
+            if theirs and ours and same:
+                source = Source(place, theirs.info.tag)
+                source.digests = ours.digests
+                self._sources.append(source)
             wanted = len(self._workers) < self._most
-        if wanted:
+        if not same:
+            self._note(f"{place.server} is not used: {why}")
+        elif wanted:
             self._connect()
+
+    def _account(self, place: Location, tag: bytes) -> Account:
+        with Session(place.host, place.port, self._timeout) as session:
+            with self._job.lock:
+                if self._job.over:
+                    raise ConnectionBroken("nothing more is wanted")
+                self._asking.append(session)
+            return account(session, place.path, self._job.info.size, tag=tag)
 
     def _work(self, worker: Worker) -> None:
         """Receive on one connection until nothing is left, or it is of no more use."""
         job = self._job
         try:
             worker.run()
-        except (NothingThere, Changed) as error:
+        except (NothingThere, Changed, Damaged) as error:
             self._drop(worker.source, error)
         except ConnectionBroken as error:
             self._broken = error
+            worker.source.failed += 1
         except ClientError as error:
             self._fail(error)
         finally:
@@ -326,14 +355,17 @@ class _Download:
                 job.lock.notify_all()
 
     def _drop(self, source: Source, error: ClientError) -> None:
-        """Ask `source` for nothing any more."""
-        if source is self._main:
+        """Ask `source` for nothing any more. What the first server says of the file holds."""
+        with self._job.lock:
+            last = self._sources == [source]
+            needed = last or (source is self._main and not isinstance(error, Damaged))
+            if not needed:
+                if source not in self._sources:
+                    return
+                self._sources.remove(source)
+        if needed:
             self._fail(error)
             return
-        with self._job.lock:
-            if source not in self._sources:
-                return
-            self._sources.remove(source)
         self._note(f"{source.location.server} is not used any more: {error}")
 
     def _fail(self, error: ClientError) -> None:

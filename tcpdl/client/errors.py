@@ -44,6 +44,10 @@ class OtherDialect(ConnectionBroken):
     """The server does not answer in the dialect it was spoken to in. 4."""
 
 
+class Garbled(ConnectionBroken):
+    """What the server answers makes no sense, or was damaged on its way: try again. 4."""
+
+
 class Changed(ConnectionBroken):
     """What is on the server is another thing than it was a moment ago: ask again. 4."""
 

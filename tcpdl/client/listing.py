@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tcpdl.client.errors import ConnectionBroken, Damaged
+from tcpdl.client.errors import Damaged, Garbled
 from tcpdl.client.session import Session, failure
 from tcpdl.client.url import Location
 from tcpdl.wire import native, pack
@@ -58,19 +58,19 @@ def iterdir(
     name = location.path
     with Session(location.host, location.port, timeout) as session:
         flags = native.RECURSIVE if recursive else 0
-        number = session.ask(lambda number: Tree(number, name, flags))
+        session.ask(lambda number: Tree(number, name, flags))
         message = session.next()
         if isinstance(message, Error) and message.code == native.NOT_A_FOLDER:
             yield _single(session, location)
             return
-        while (entries := entries_of(session, message, number, name)) is not None:
+        while (entries := entries_of(session, message, name)) is not None:
             for entry in entries:
                 yield _listed(entry)
             message = session.next()
 
 
-def entries_of(session: Session, message: Answer, number: int, name: bytes) -> list[Entry] | None:
-    """What a part of the answer to request `number` holds; `None` at its end.
+def entries_of(session: Session, message: Answer, name: bytes) -> list[Entry] | None:
+    """What a part of an answer holds, the last that `session` gave; `None` at its end.
 
     `name` is the folder's that was asked for.
 
@@ -79,11 +79,9 @@ def entries_of(session: Session, message: Answer, number: int, name: bytes) -> l
     """
     if isinstance(message, Error):
         raise failure(message, name)
-    if message.id != number:
-        raise nonsense(f"an answer to request {message.id}, where one to {number} should come")
     if isinstance(message, Pack):
         try:
-            return pack.unpack(message.packed, session.digest)
+            return pack.unpack(message.packed, session.seal)
         except pack.Damaged as damage:
             raise Damaged(f"{damage}; try again") from None
         except ProtocolError as problem:
@@ -93,8 +91,8 @@ def entries_of(session: Session, message: Answer, number: int, name: bytes) -> l
     raise nonsense(f"{type(message).__name__} where a part of a tree should come")
 
 
-def nonsense(why: str) -> ConnectionBroken:
-    return ConnectionBroken(f"the server's answer makes no sense: {why}")
+def nonsense(why: str) -> Garbled:
+    return Garbled(f"the server's answer makes no sense: {why}")
 
 
 def _single(session: Session, location: Location) -> Listed:

@@ -30,10 +30,10 @@ from tcpdl.client.errors import (
     ServerFailed,
 )
 from tcpdl.client.filters import Filters, Rule
-from tcpdl.client.listing import entries_of, nonsense
+from tcpdl.client.listing import nonsense
 from tcpdl.client.receiving import Progress, cannot_write
 from tcpdl.client.session import Session
-from tcpdl.client.shares import Reader, Sessions
+from tcpdl.client.shares import Reader, Sessions, next_turn
 from tcpdl.client.tally import Tally, Wishes
 from tcpdl.client.target import Target
 from tcpdl.client.tree import (
@@ -47,7 +47,7 @@ from tcpdl.client.tree import (
 )
 from tcpdl.client.url import Location
 from tcpdl.wire import native
-from tcpdl.wire.native import Pack, Pick, Tree
+from tcpdl.wire.native import Pick, Tree
 from tcpdl.wire.pack import Entry
 from tcpdl.wire.text import printable
 
@@ -246,18 +246,15 @@ class _Run:
         if wishes.checksum:
             flags |= native.ROOTS
         shares = len(sessions)
-        turns: deque[tuple[Session | Reader, int]] = deque()
+        turns: deque[Session | Reader] = deque()
         with ExitStack() as stack:
             for share, one in enumerate(sessions):
-                number = one.ask(partial(_tree, top, flags, share, shares))
+                one.ask(partial(_tree, top, flags, share, shares))
                 one.flush()
-                reader = stack.enter_context(Reader(one)) if shares > 1 else one
-                turns.append((reader, number))
+                turns.append(stack.enter_context(Reader(one, top)) if shares > 1 else one)
             return self._compare(sessions[0], turns, push)
 
-    def _compare(
-        self, session: Session, turns: deque[tuple[Session | Reader, int]], push: bool
-    ) -> Pass:
+    def _compare(self, session: Session, turns: deque[Session | Reader], push: bool) -> Pass:
         wishes, top = self._wishes, self._top
         entries = self._next_turn(turns)
         if self._tree is None:
@@ -270,32 +267,31 @@ class _Run:
             passed.take(entries)
             entries = self._next_turn(turns)
         passed.finish()
-        for number in picks.under_way():
-            while (entries := self._next_part(session, number)) is not None:
+        for _ in picks.under_way():
+            while (entries := self._next_part(session)) is not None:
                 for entry in entries:
                     picks.check(entry)
                     passed.picked(entry)
         return passed
 
-    def _next_turn(self, turns: deque[tuple[Session | Reader, int]]) -> list[Entry] | None:
+    def _next_turn(self, turns: deque[Session | Reader]) -> list[Entry] | None:
         """The next pack, of the connection whose turn it is; `None` once all have ended."""
-        entries = self._next_part(*turns[0])
+        entries = self._next_part(turns[0])
         if entries is not None:
             turns.rotate(-1)
             return entries
         turns.popleft()
-        for session, number in turns:
-            if self._next_part(session, number) is not None:
+        for source in turns:
+            if self._next_part(source) is not None:
                 # The tree changed between two walks. What is here now is compared in the next.
                 raise ConnectionBroken("the tree changed on the server while it was sent")
         return None
 
-    def _next_part(self, source: Session | Reader, number: int) -> list[Entry] | None:
-        message = source.next()
-        if isinstance(message, Pack):
-            self._progress(len(message.packed))
-        session = source.session if isinstance(source, Reader) else source
-        return entries_of(session, message, number, self._top)
+    def _next_part(self, source: Session | Reader) -> list[Entry] | None:
+        turn = source.next() if isinstance(source, Reader) else next_turn(source, self._top)
+        if turn.received:
+            self._progress(turn.received)
+        return turn.entries
 
     def _fetch_large(self, passed: Pass, tree: LocalTree) -> None:
         """Fetch the files that are too large for packs, each by itself."""
@@ -359,7 +355,7 @@ class _Picks:
         self._batch: list[bytes] = []
         self._size = 0
         self._batches: deque[tuple[bytes, ...]] = deque()
-        self._asked: deque[tuple[int, tuple[bytes, ...]]] = deque()
+        self._asked: deque[tuple[bytes, ...]] = deque()
         self._due: deque[bytes] = deque()
 
     def want(self, name: bytes) -> None:
@@ -369,13 +365,12 @@ class _Picks:
         if len(self._batch) == PICK_NAMES or self._size > PICK_BYTES:
             self._cut()
 
-    def under_way(self) -> Iterator[int]:
-        """The numbers of the requests, each when its answer is due, until none is left."""
+    def under_way(self) -> Iterator[None]:
+        """Once for each request, when its answer is due, until none is left."""
         self._cut()
         while self._asked:
-            number, names = self._asked[0]
-            self._due = deque(names)
-            yield number
+            self._due = deque(self._asked[0])
+            yield
             if self._due:
                 raise nonsense("an answer ends before all that was asked for has come")
             self._asked.popleft()
@@ -396,7 +391,8 @@ class _Picks:
     def _ask(self) -> None:
         while self._batches and len(self._asked) < UNDER_WAY:
             names = self._batches.popleft()
-            self._asked.append((self._session.ask(partial(self._pick, names)), names))
+            self._session.ask(partial(self._pick, names))
+            self._asked.append(names)
 
     def _pick(self, names: tuple[bytes, ...], number: int) -> Pick:
         return Pick(number, self._top, names)

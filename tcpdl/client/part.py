@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Set
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -24,10 +25,13 @@ from tcpdl.client.target import Target
 from tcpdl.wire.native import (
     ANY_TAG,
     TO_END,
+    Chunk,
+    Digest,
     DigestList,
     End,
     Error,
     FileInfo,
+    Get,
     GetDigests,
 )
 
@@ -76,6 +80,26 @@ def account(
     return Account(info, tuple(digests), root)
 
 
+def fetch_chunk(session: Session, name: bytes, info: FileInfo, where: Range) -> bytes:
+    """Ask for the one chunk of the file `name` that is at `where`. Nothing, if it was damaged.
+
+    Raises what `session.failure` makes of an error, and `ConnectionBroken`.
+    """
+    start, end = where
+    session.ask(lambda number: Get(number, name, start, end - start, info.tag))
+    data, expected = b"", b""
+    while not isinstance(message := session.next(), End):
+        if isinstance(message, Error):
+            raise failure(message, name)
+        if isinstance(message, Chunk) and not data and message.length == end - start:
+            data = session.take(message.length)
+        elif isinstance(message, Digest) and not expected:
+            expected = message.digest
+        elif not isinstance(message, FileInfo):
+            raise ConnectionBroken("the server answers out of place")
+    return data if session.digest(data) == expected else b""
+
+
 class Part:
     """The part file of one download, and its record."""
 
@@ -88,6 +112,7 @@ class Part:
         # One that is fetched in one go needs no record, nor has it one from before.
         small = target.is_new and info.size <= 1 << info.chunk_shift
         self._record = None if small else Record(target.open_record())
+        self._fetched = 0, b""  # a chunk, and its bytes
         self.kept = 0
         """Bytes that were there before, and right."""
         self.begun: set[int] = set()
@@ -118,19 +143,23 @@ class Part:
             if fresh:
                 record.begin(self._version)
                 return False
-            if record.version == self._version:
-                self._check_known(record.digests, plan)
+            wrong: set[int] = set()
+            if self._target.is_empty:
+                record.begin(self._version)
+                if self._take_stock_of_final(session, name, plan):
+                    return True
+            elif record.version == self._version:
+                wrong = record.digests.keys() - self._check_known(record.digests, plan)
             else:
                 record.begin(self._version)
-                if not self._target.is_empty:
-                    known = self._ask(session, name, os.fstat(self._target.fd).st_size, plan)
-                    for index in sorted(self._check_known(known, plan)):
-                        record.add(index, known[index])
-                elif self._take_stock_of_final(session, name, plan):
-                    return True
+                known = self._ask(session, name, os.fstat(self._target.fd).st_size, plan)
+                right = self._check_known(known, plan)
+                for index in sorted(right):
+                    record.add(index, known[index])
+                wrong = known.keys() - right
             if os.fstat(self._target.fd).st_size > self._info.size:
                 os.ftruncate(self._target.fd, self._info.size)
-            self._find_beginnings(plan)
+            self._find_beginnings(plan, wrong)
         except OSError as error:
             raise cannot_write(error) from error
         return False
@@ -208,8 +237,10 @@ class Part:
             return False
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or not status.st_size:
+            if not stat.S_ISREG(status.st_mode):
                 return False
+            if not status.st_size:
+                return not plan.size
             digests = self._ask(session, name, status.st_size, plan)
             right = {
                 index: expected
@@ -218,8 +249,10 @@ class Part:
             }
             if len(right) == plan.chunks and status.st_size == plan.size:
                 return True
-            is_beginning = len(right) == len(digests) and status.st_size <= plan.size
-            if not (is_beginning and self._target.adopt()):
+            begun = len(right) == len(digests) and self._is_begun(
+                fd, status.st_size, session, name, plan
+            )
+            if not (begun and self._target.adopt()):
                 for index in right:
                     _copy(fd, self._target.fd, *plan.chunk(index))
             for index, expected in right.items():
@@ -227,12 +260,36 @@ class Part:
                 plan.checked(index)
                 self.kept += end - start
                 self.right(index, expected)
+            self._use_fetched(plan)
         finally:
             os.close(fd)
         return False
 
-    def _find_beginnings(self, plan: Plan) -> None:
+    def _is_begun(self, fd: int, size: int, session: Session, name: bytes, plan: Plan) -> bool:
+        """Whether the file `fd`, of `size` bytes, is but the beginning of the server's, if the
+        chunks that it has in full are right. Else it is an older version, and kept until the end.
+        """
+        if size >= plan.size:
+            return False
+        index = size >> plan.shift
+        start, end = plan.chunk(index)
+        if start == size:
+            return True
+        # The server names the digests of whole chunks only: this one is needed either way.
+        there = os.pread(fd, size - start, start)
+        self._fetched = index, fetch_chunk(session, name, self._info, (start, end))
+        return self._fetched[1].startswith(there)
+
+    def _use_fetched(self, plan: Plan) -> None:
+        index, data = self._fetched
+        if data:
+            self.write(memoryview(data), plan.chunk(index)[0])
+            plan.checked(index)
+            self.right(index, digest.digest(self._algorithm, data))
+
+    def _find_beginnings(self, plan: Plan, wrong: Set[int]) -> None:
         """Of the chunks that were not completed, keep what has come; it is checked with the rest.
+        Of those that were completed, and are known to be `wrong`, nothing is kept.
 
         What was never written is a hole in the file, or lies beyond its end.
         """
@@ -252,7 +309,8 @@ class Part:
                 first, last = plan.chunk(index)
                 # Of the last block, nobody knows how much is data.
                 known = min(last, end if end == size else end - GRAIN)
-                if start <= first < known and plan.is_missing(first):
+                written = start <= first < known and plan.is_missing(first)
+                if written and not (last <= end and index in wrong):
                     plan.have(first, known if known < last else last - 1)
                     self.begun.add(index)
                 index += 1

@@ -10,9 +10,10 @@ from __future__ import annotations
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tcpdl import digest
 from tcpdl.client.connect import connect
@@ -20,6 +21,7 @@ from tcpdl.client.errors import (
     Changed,
     ClientError,
     ConnectionBroken,
+    Garbled,
     NothingThere,
     OtherDialect,
     ServerFailed,
@@ -27,7 +29,7 @@ from tcpdl.client.errors import (
 from tcpdl.client.receiving import FAST, broken, limit_waits
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, Room, State
-from tcpdl.wire.native import MAGIC, Answer, Error, ProtocolError, Request, WrongUse
+from tcpdl.wire.native import MAGIC, Answer, End, Error, FileInfo, ProtocolError, Request, WrongUse
 from tcpdl.wire.text import printable
 
 LOW_WATER = 512 * 1024
@@ -68,6 +70,7 @@ class Session:
         self._incoming = Incoming(State.ANSWER)
         self._room = Room(self._incoming)
         self._out = bytearray(native.preface(digest.AVAILABLE))
+        self._asked: deque[tuple[int, bytes]] = deque()  # ids, and requests as they were sent
         self._number = 0
         self._greeted = False
         self._low_water = 1
@@ -98,13 +101,19 @@ class Session:
         """The digest of `data`, as this connection computes it."""
         return digest.digest(self.algorithm, data)
 
+    def seal(self, data: bytes | bytearray | memoryview) -> bytes:
+        """The digest of the request whose answer is under way, and of `data`."""
+        return digest.digest(self.algorithm, self._asked[0][1], data)
+
     def ask(self, make: Callable[[int], Request]) -> int:
         """Queue the request that `make` makes of an id; return that id. `flush` sends it."""
         self._number = (self._number + 1) & 0xFFFF
         try:
-            self._out += native.encode(make(self._number))
+            request = native.encode(make(self._number))
         except WrongUse as problem:
             raise NothingThere(str(problem)) from None
+        self._out += request
+        self._asked.append((self._number, request))
         return self._number
 
     def flush(self) -> None:
@@ -117,9 +126,11 @@ class Session:
                 self._lost(error)
 
     def next(self) -> Answer:
-        """The next message, errors included. Sends what is queued first.
+        """The next message, errors included: a part of the answer to what was asked first. Sends
+        what is queued before.
 
-        Raises `ConnectionBroken`, and `OtherDialect` if the very first bytes are none of ours.
+        Raises `ConnectionBroken`; `Garbled` if that was damaged, or makes no sense; `OtherDialect`
+        if the very first bytes are none of ours.
         """
         self.flush()
         while True:
@@ -127,12 +138,11 @@ class Session:
                 message = self._incoming.next()
                 if self._incoming.version and not self._greeted:
                     self._check_greeting()
-                if not (self.algorithm or message is None or isinstance(message, Error)):
-                    raise ProtocolError("it chose no digest, and answers all the same")
+                if message is not None:
+                    self._check(message)
+                    return message  # type: ignore[return-value]  # only answers pass the table
             except ProtocolError as problem:
-                raise ConnectionBroken(f"the server's answer makes no sense: {problem}") from None
-            if message is not None:
-                return message  # type: ignore[return-value]  # only answers pass the state table
+                raise Garbled(f"the server's answer makes no sense: {problem}") from None
             self._receive()
 
     def take(self, length: int) -> bytes:
@@ -207,6 +217,22 @@ class Session:
         chosen = self._incoming.digests
         if chosen and not (chosen & digest.AVAILABLE and chosen in (native.SHA256, native.BLAKE3)):
             raise ProtocolError(f"it chose digest {chosen}, which was not offered")
+
+    def _check(self, message: Any) -> None:
+        """Raise `ProtocolError` unless `message` belongs to the request whose turn it is."""
+        if isinstance(message, Error) and message.code >= native.FATAL:
+            return
+        if not self._asked:
+            raise ProtocolError("an answer, though nothing was asked for")
+        number = self._asked[0][0]
+        if message.id != number:
+            raise ProtocolError(f"an answer to request {message.id}, where {number} has its turn")
+        if isinstance(message, (End, Error)):
+            self._asked.popleft()
+        elif not self.algorithm:
+            raise ProtocolError("no digest was chosen, and yet there is an answer")
+        elif isinstance(message, FileInfo) and self.seal(message.unsealed) != message.seal:
+            raise ProtocolError("it was damaged on its way, or the request was")
 
     def _set_low_water(self, count: int) -> None:
         if count != self._low_water:

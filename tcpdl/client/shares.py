@@ -11,11 +11,14 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack, suppress
 from queue import Empty, Full, Queue
+from typing import NamedTuple
 
 from tcpdl.client.errors import ClientError
+from tcpdl.client.listing import entries_of
 from tcpdl.client.session import Session
 from tcpdl.client.url import Location
-from tcpdl.wire.native import Answer, End, Error
+from tcpdl.wire.native import Pack
+from tcpdl.wire.pack import Entry
 
 SHARES = 8
 """Connections a tree is shared out to. Of many more, each would have but a few packets to bring."""
@@ -87,47 +90,65 @@ class Sessions:
                     stack.pop_all()
 
 
+class Turn(NamedTuple):
+    """A part of the answer about a tree."""
+
+    received: int
+    """Bytes of the pack."""
+    entries: list[Entry] | None
+    """What it holds; `None` at the end of the answer."""
+
+
+def next_turn(session: Session, name: bytes) -> Turn:
+    """The next part of the answer about the folder `name`. Raises what `entries_of` does."""
+    message = session.next()
+    received = len(message.packed) if isinstance(message, Pack) else 0
+    return Turn(received, entries_of(session, message, name))
+
+
 class Reader:
     """Reads the answer to one request ahead of its turn, in a thread of its own.
 
     Use it as a context manager; at its end, the connection is of no further use.
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self._messages: Queue[Answer | ClientError] = Queue(AHEAD)
+    def __init__(self, session: Session, name: bytes) -> None:
+        """What comes on `session` is about the folder `name`."""
+        self._session = session
+        self._name = name
+        self._turns: Queue[Turn | ClientError] = Queue(AHEAD)
         self._over = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def next(self) -> Answer:
-        """The next message. Raises what `Session.next` does."""
-        message = self._messages.get()
-        if isinstance(message, ClientError):
-            raise message
-        return message
+    def next(self) -> Turn:
+        """The next part. Raises what `next_turn` does."""
+        turn = self._turns.get()
+        if isinstance(turn, ClientError):
+            raise turn
+        return turn
 
     def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over = True
-        self.session.interrupt()
+        self._session.interrupt()
         with suppress(Empty):
             while True:
-                self._messages.get_nowait()
+                self._turns.get_nowait()
         self._thread.join()
 
     def _run(self) -> None:
-        message: Answer | ClientError
+        turn: Turn | ClientError
         while not self._over:
             try:
-                message = self.session.next()
+                turn = next_turn(self._session, self._name)
             except ClientError as error:
-                message = error
+                turn = error
             while not self._over:
                 with suppress(Full):
-                    self._messages.put(message, timeout=0.1)
+                    self._turns.put(turn, timeout=0.1)
                     break
-            if isinstance(message, (End, Error, ClientError)):
+            if isinstance(turn, ClientError) or turn.entries is None:
                 return

@@ -10,7 +10,14 @@ import time
 from collections.abc import Callable
 
 from tcpdl.client.download import PAUSES, Fetched
-from tcpdl.client.errors import Changed, ConnectionBroken, Damaged, OtherDialect
+from tcpdl.client.errors import (
+    CannotConnect,
+    Changed,
+    ConnectionBroken,
+    Damaged,
+    Garbled,
+    OtherDialect,
+)
 from tcpdl.client.receiving import Progress
 from tcpdl.client.session import Session, failure
 from tcpdl.client.url import Location
@@ -44,7 +51,7 @@ def stream(
         try:
             with Session(location.host, location.port, timeout) as session:
                 return reading.read(session)
-        except (Changed, OtherDialect):
+        except Changed:
             raise
         except Damaged:
             damaged += 1
@@ -52,9 +59,12 @@ def stream(
                 raise
             if note is not None:
                 note(f"bytes from {reading.written} arrived damaged, and are fetched again")
-        except ConnectionBroken:
+        except (CannotConnect, ConnectionBroken) as error:
             failed = 0 if reading.written > before else failed + 1
-            if failed > len(PAUSES) or reading.info is None:
+            # As in `download`: whoever was not there before is not waited for.
+            if failed > (len(PAUSES) if reading.info else isinstance(error, Garbled)):
+                if reading.info and isinstance(error, OtherDialect):
+                    raise ConnectionBroken(str(error)) from error
                 raise
             sleep(PAUSES[max(failed - 1, 0)])
 

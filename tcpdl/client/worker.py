@@ -11,9 +11,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from tcpdl.client.errors import Changed, ConnectionBroken, Damaged
+from tcpdl.client.errors import Changed, ConnectionBroken, Damaged, Garbled
 from tcpdl.client.part import Part
 from tcpdl.client.plan import Plan, Range
 from tcpdl.client.session import Session, failure
@@ -34,7 +35,7 @@ ASKED_MOST = 2
 """Requests under way on one connection: while one is answered, the next is there already."""
 
 DAMAGED_MOST = 4
-"""How often one chunk may arrive damaged."""
+"""How often one chunk may arrive damaged from one server."""
 
 TICK = 0.1
 """Seconds between two looks whether something is missing again."""
@@ -46,6 +47,12 @@ class Source:
     def __init__(self, location: Location, tag: bytes = ANY_TAG) -> None:
         self.location = location
         self.tag = tag
+        self.digests: tuple[bytes, ...] = ()
+        """What the first server says that the chunks have to be; unknown for that one itself."""
+        self.failed = 0
+        """How often it could not be reached, or broke off, since it last sent a whole chunk."""
+        self.damaged: dict[int, int] = {}
+        """How often its chunks arrived damaged."""
 
 
 class Job:
@@ -60,8 +67,6 @@ class Job:
         """Held to use the plan and what follows; notified when any of it changes."""
         self.over = False
         """All is there, or nothing more is wanted."""
-        self.damaged: dict[int, int] = {}
-        """How often chunks arrived damaged."""
         self.held = 0.0
         """Seconds for which servers had nothing to send."""
         self.wrote = 0.0
@@ -76,16 +81,15 @@ class Worker:
         self.session = session
         self.thread: threading.Thread | None = None
         self._job = job
-        self._spans: deque[Range] = deque()  # asked for and not received yet, in order
+        self._spans: deque[Range] = deque()  # of each request, what is still to come
         self._states: dict[int, Any] = {}  # of chunks whose digest is to come
-        self._asked = 0
+        self._given_up = False
         self._rate = 0.0
         self._writer: Writer
 
     def expect(self, span: Range) -> None:
         """`span` was asked for already, and the answer's `FileInfo` has been read."""
         self._spans.append(span)
-        self._asked += 1
 
     def give_back(self) -> None:
         """Let others fetch what did not come. The lock is to be held."""
@@ -122,8 +126,8 @@ class Worker:
         while True:
             with job.lock:
                 self._ask_for_more()
-                if not self._asked:
-                    if job.over or not wait:
+                if not self._spans:
+                    if job.over or self._given_up or not wait:
                         return
                     job.lock.wait(TICK)
                     continue
@@ -134,15 +138,18 @@ class Worker:
                     raise Changed(f"'{printable(self.source.location.path)}' changed")
             elif isinstance(message, Chunk) and current:
                 self._receive(message.length)
-            elif isinstance(message, Digest) and message.chunk in self._states:
+            elif isinstance(message, Digest) and self._is_due(message.chunk):
                 self._check(message.chunk, message.digest)
             elif isinstance(message, End):
-                self._asked -= 1
+                start, end = self._spans[0]
+                if start < end:
+                    raise Garbled("the server's answer ended early")
+                if self._states:
+                    raise Garbled("the server keeps digests back")
+                self._spans.popleft()
                 current = False
                 with job.lock:
                     job.held += message.held_ms / 1000
-                if self._states:
-                    raise ConnectionBroken("the server keeps digests back")
                 self._rate = (session.received - before) / (time.monotonic() - began + 1e-3)
             elif isinstance(message, Error):
                 raise failure(message, self.source.location.path)
@@ -153,13 +160,12 @@ class Worker:
         job, source = self._job, self.source
         wanted = int(self._rate * SPAN_SECONDS) or FIRST_SPAN // 2
         most = max(1 << job.info.chunk_shift, min(wanted, SPAN_MOST))
-        while self._asked < ASKED_MOST and not job.over:
+        while len(self._spans) < ASKED_MOST and not (job.over or self._given_up):
             span = job.plan.take(most)
             if span is None:
                 return
             start, end = span
             self._spans.append(span)
-            self._asked += 1
             self.session.ask(
                 lambda number, start=start, end=end: Get(  # type: ignore[misc]
                     number, source.location.path, start, end - start, source.tag
@@ -168,12 +174,10 @@ class Worker:
 
     def _receive(self, length: int) -> None:
         job = self._job
-        if not self._spans:
-            raise ConnectionBroken("the server sends more than was asked for")
         start, end = self._spans[0]
         index = start >> job.info.chunk_shift
         if length > min(end, job.plan.chunk(index)[1]) - start:
-            raise ConnectionBroken("the server sends more than was asked for")
+            raise Garbled("the server sends more than was asked for")
         state = self._states.get(index)
         if state is None:
             state = self._states[index] = job.part.state(index, start)
@@ -187,19 +191,26 @@ class Worker:
             start += count
             # Whatever happens now, no more than this is missing, once all is written.
             self._spans[0] = (start, end)
-        if start == end:
-            self._spans.popleft()
+
+    def _is_due(self, index: int) -> bool:
+        """Whether all has come of chunk `index` that was to come, but for its digest."""
+        start, end = self._spans[0]
+        return index in self._states and (start == end or start >> self._job.plan.shift != index)
 
     def _check(self, index: int, expected: bytes) -> None:
         right = self._states.pop(index).digest() == expected
-        if right:
-            self._writer.then(lambda: self._checked(index, expected))
-        else:
-            self._wrong(index)
+        # In either case, once nothing more is written there.
+        self._writer.then(partial(self._checked if right else self._wrong, index, expected))
+        if self.source.digests and self.source.digests[index] != expected:
+            raise Changed(f"'{printable(self.source.location.path)}' is another file than before")
 
     def _checked(self, index: int, digest: bytes) -> None:
         job = self._job
         with job.lock:
+            if self.source.digests and self.source.digests[index] != digest:
+                self._missing_again(index)
+                return
+            self.source.failed = 0
             job.part.begun.discard(index)
             job.part.right(index, digest)
             job.plan.checked(index)
@@ -207,20 +218,27 @@ class Worker:
                 job.over = True
                 job.lock.notify_all()
 
-    def _wrong(self, index: int) -> None:
+    def _wrong(self, index: int, _: bytes) -> None:
         job = self._job
         start, end = job.plan.chunk(index)
         with job.lock:
-            begun = index in job.part.begun
-            job.part.begun.discard(index)
-            job.plan.wrong(index)
             # What was there before may well have been wrong; that is nobody's fault on the way.
-            job.damaged[index] = times = job.damaged.get(index, 0) + (not begun)
-            job.lock.notify_all()
-        if times == DAMAGED_MOST:
+            begun = index in job.part.begun
+            damaged = self.source.damaged
+            damaged[index] = times = damaged.get(index, 0) + (not begun)
+            self._given_up = times == DAMAGED_MOST
+            self._missing_again(index)
+        if self._given_up:
             raise Damaged(f"bytes {start} to {end} arrived damaged {DAMAGED_MOST} times")
         if not begun:
             job.note(f"bytes {start} to {end} arrived damaged, and are fetched again")
+
+    def _missing_again(self, index: int) -> None:
+        """Have chunk `index` fetched anew. The lock is to be held."""
+        job = self._job
+        job.part.begun.discard(index)
+        job.plan.wrong(index)
+        job.lock.notify_all()
 
 
 def nonsense(message: Answer) -> ConnectionBroken:

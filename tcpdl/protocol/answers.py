@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from tcpdl import digest
 from tcpdl.protocol.errors import ProtocolError, TooLarge
 from tcpdl.protocol.expecting import HELD_MOST, Answer, Connection, Deliver, Part
-from tcpdl.wire import pack
+from tcpdl.wire import native, pack
 from tcpdl.wire.names import NameRefused, parse_name
 from tcpdl.wire.native import (
     ANY_TAG,
@@ -100,8 +100,9 @@ class FileAnswer(Answer):
         if not isinstance(message, FileInfo):
             raise _nonsense(message)
         first = self.request.offset
+        _check_seal(message, self.request, self._connection.algorithm)
         _check_tag(message, self.request.tag)
-        if self._known is not None and message[1:] != self._known[1:]:
+        if self._known is not None and message.unsealed != self._known.unsealed:
             raise ProtocolError("another file under the same tag")
         if first > message.size:
             raise ProtocolError(f"a file of {message.size} bytes, asked for from {first}")
@@ -191,6 +192,7 @@ class DigestsAnswer(Answer):
     def _begin(self, message: Any) -> None:
         if not isinstance(message, FileInfo):
             raise _nonsense(message)
+        _check_seal(message, self.request, self._connection.algorithm)
         _check_tag(message, self.request.tag)
         total = digest.chunk_count(message.size, message.chunk_shift)
         if self.request.first > total:
@@ -228,7 +230,8 @@ class TreeAnswer(Answer):
             return
         part = Part("a part of the tree", due=b"")
         self._parts.append(part)
-        args = self._connection.algorithm, message.packed, self._content
+        asked = native.encode(self.request)
+        args = self._connection.algorithm, asked, message.packed, self._content
         self.work(part, len(message.packed), _checked_entries, *args)
 
     def check_end(self) -> None:
@@ -244,10 +247,10 @@ def _checked_chunk(
 
 
 def _checked_entries(
-    algorithm: int, packed: bytes | bytearray, content: bool
+    algorithm: int, asked: bytes, packed: bytes | bytearray, content: bool
 ) -> tuple[bytes, list[Entry]]:
     """No digest, and the entries of a pack. For threads, too. Raises `Damaged`, `ProtocolError`."""
-    entries = pack.unpack(packed, lambda data: digest.digest(algorithm, data))
+    entries = pack.unpack(packed, lambda data: digest.digest(algorithm, asked, data))
     for entry in entries:
         if entry.kind == pack.LEFT_OUT and not entry.name:
             continue  # the folder that was asked for
@@ -263,6 +266,11 @@ def _checked_entries(
             for one in entries
         ]
     return b"", entries
+
+
+def _check_seal(info: FileInfo, request: Request, algorithm: int) -> None:
+    if digest.digest(algorithm, native.encode(request), info.unsealed) != info.seal:
+        raise ProtocolError("an answer, or the request, was damaged on its way")
 
 
 def _check_tag(info: FileInfo, tag: bytes) -> None:

@@ -99,11 +99,13 @@ class Answers:
         self._digests = digests
         self._workers = workers
         self._algorithm = connection.algorithm
+        self._asked = b""
         self._held = 0.0
 
     async def answer(self, request: native.Request) -> None:
         """Answer `request`. Raises `Gone`."""
         self._held = 0.0
+        self._asked = native.encode(request)
         what = type(request).__name__
         try:
             if isinstance(request, native.Get):
@@ -134,6 +136,15 @@ class Answers:
             raise Failed(native.CHANGED, "the file is another one than it was")
         return file
 
+    def _info(self, number: int, file: File, shift: int) -> FileInfo:
+        tag = file.identity.tag
+        info = FileInfo(number, file.size, file.mtime_ns, file.mode, shift, tag)
+        return info._replace(seal=self._hash(info.unsealed))
+
+    def _hash(self, data: bytes | bytearray) -> bytes:
+        """The digest of the request that is being answered, and of `data`."""
+        return digest.digest(self._algorithm, self._asked, data)
+
     # Get
 
     async def _get(self, request: native.Get) -> str:
@@ -143,7 +154,7 @@ class Answers:
             if count < 0:
                 raise Failed(native.BAD_RANGE, f"the file has {file.size} bytes")
             shift = digest.chunk_shift(file.size)
-            info = _info(request.id, file, shift)
+            info = self._info(request.id, file, shift)
             if count == 0:
                 self._connection.send(info, End(request.id))
             elif count == file.size <= INLINE_MOST and not would_wait(file.fd, count - 1):
@@ -240,7 +251,7 @@ class Answers:
             if request.first > total:
                 raise Failed(native.BAD_RANGE, f"the file has {total} chunks")
             end = request.first + min(request.chunks, total - request.first)
-            self._connection.send(_info(request.id, file, shift))
+            self._connection.send(self._info(request.id, file, shift))
             at = request.first
             while at < end:
                 until = min(at + native.LISTED_MOST, end)
@@ -267,7 +278,7 @@ class Answers:
 
     async def _tree(self, request: native.Tree) -> str:
         name = parse_name(request.name, hidden=self._source.hidden)
-        packing = _Packing(self._algorithm, request.share, request.shares)
+        packing = _Packing(self._hash, request.share, request.shares)
         entries = self._source.walk(
             name,
             recursive=bool(request.flags & native.RECURSIVE),
@@ -281,7 +292,7 @@ class Answers:
     async def _pick(self, request: native.Pick) -> str:
         name = parse_name(request.name, hidden=self._source.hidden)
         entries = self._source.pick(name, request.names, content_most=pack.PACKED_FILE_MOST)
-        return await self._send_packs(request.id, _Packing(self._algorithm), entries)
+        return await self._send_packs(request.id, _Packing(self._hash), entries)
 
     def _with_roots(self, folder: Name, entries: Iterator[Entry]) -> Iterator[Entry]:
         for entry in entries:
@@ -315,7 +326,7 @@ class Answers:
         transport = connection.transport
         transport.registerProducer(connection, True)
         ready: Deferred[Any] | None = self._workers.run(next, packs, None)
-        sent = parts = 0
+        sent = parts = found = 0
         try:
             while ready is not None:
                 packed, count = await connection.until(ready) or (None, 0)
@@ -324,7 +335,8 @@ class Answers:
                 ready = self._workers.run(next, packs, None)
                 connection.send(Pack(number, packed))
                 sent += len(packed)
-                parts += count
+                parts += 1
+                found += count
                 await connection.room()
         except Gone:
             # A thread may still be at it; the walk ends when that is done.
@@ -333,15 +345,15 @@ class Answers:
             raise
         finally:
             transport.unregisterProducer()
-        connection.send(End(number))
-        return f"{parts} entries, {sent} bytes"
+        connection.send(End(number, packs=parts))
+        return f"{found} entries, {sent} bytes"
 
 
 class _Packing:
     """Makes packs of entries, and hands out one of every so many."""
 
-    def __init__(self, algorithm: int, share: int = 0, shares: int = 1) -> None:
-        self._algorithm = algorithm
+    def __init__(self, digest: pack.Hash, share: int = 0, shares: int = 1) -> None:
+        self._digest = digest
         self._share = share
         self._shares = shares
         self._full = pack.PACK_FULL if shares == 1 else pack.SHARE_FULL
@@ -369,16 +381,11 @@ class _Packing:
             yield self._pack(waiting)
 
     def _pack(self, entries: list[Entry]) -> tuple[bytearray, int]:
-        packed = pack.pack(entries, lambda data: digest.digest(self._algorithm, data))
-        return packed, len(entries)
+        return pack.pack(entries, self._digest), len(entries)
 
 
 def _forget(_: object) -> None:
     """What has failed before is what will be said."""
-
-
-def _info(number: int, file: File, shift: int) -> FileInfo:
-    return FileInfo(number, file.size, file.mtime_ns, file.mode, shift, file.identity.tag)
 
 
 def _code(problem: Exception) -> int:

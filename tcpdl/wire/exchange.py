@@ -109,6 +109,7 @@ class Incoming:
         self._need = PREFACE.size
         self._kind: type[Any] | None = None
         self._number = 0
+        self._packs = 0  # of the answer that is under way
         self._within = False  # the message is not part of the answer that is under way
         self._skip = 0
         self._whole: bytearray | None = None  # the body that is due, received elsewhere
@@ -245,9 +246,16 @@ class Incoming:
         self._advance(kind)
         if isinstance(message, Error):
             self._end(message)
+        elif isinstance(message, Pack):
+            self._packs += 1
+        elif isinstance(message, End):
+            packs, self._packs = self._packs, 0
+            if message.packs != packs:
+                raise ProtocolError(f"an answer of {message.packs} packs ends after {packs}")
         return message
 
     def _end(self, error: Error) -> None:
+        self._packs = 0
         if error.code >= FATAL:
             self._state = State.OVER
         elif not error.id and self._within:

@@ -33,6 +33,9 @@ HEADER = struct.Struct("!BBHI")
 _RANGE = struct.Struct("!16sQQ")  # of Get and GetDigests: tag, first, how many
 _FILE = struct.Struct("!QqHBx16s")  # size, mtime, mode, chunk shift, tag
 
+_FILE_SEALED = struct.Struct(_FILE.format + "32s")  # the same, and its seal
+_END = struct.Struct("!II")  # milliseconds held, packs
+
 DIGEST_SIZE = 32
 TAG_SIZE = 16
 
@@ -271,16 +274,25 @@ class FileInfo(NamedTuple):
     """The permission bits: 0 to 0o777."""
     chunk_shift: int
     tag: bytes
+    seal: bytes = bytes(DIGEST_SIZE)
+    """The digest of the request, as `encode` has it, and of `unsealed`."""
 
-    def body(self) -> bytes:
+    @property
+    def unsealed(self) -> bytes:
+        """What the seal is over, besides the request."""
         tag = check_tag(self.tag)
         if self.mode & ~0o777:
             raise WrongUse(f"mode {self.mode:#o} is more than permission bits")
         return _FILE.pack(self.size, self.mtime_ns, self.mode, self.chunk_shift, tag)
 
+    def body(self) -> bytes:
+        if len(self.seal) != DIGEST_SIZE:
+            raise WrongUse(f"a seal of {len(self.seal)} bytes; it has {DIGEST_SIZE}")
+        return self.unsealed + self.seal
+
     @classmethod
     def parse(cls, number: int, body: bytes) -> FileInfo:
-        size, mtime_ns, mode, shift, tag = _FILE.unpack_from(body)
+        size, mtime_ns, mode, shift, tag, seal = _FILE_SEALED.unpack_from(body)
         if size > MAX_SIZE:
             raise ProtocolError(f"a file of {size} bytes, more than there can be")
         if shift not in CHUNK_SHIFTS:
@@ -289,7 +301,7 @@ class FileInfo(NamedTuple):
             raise ProtocolError(f"{size} bytes in chunks of 2**{shift}")
         if tag == ANY_TAG:
             raise ProtocolError("a file without a tag")
-        return cls(number, size, mtime_ns, mode & 0o777, shift, tag)
+        return cls(number, size, mtime_ns, mode & 0o777, shift, tag, seal)
 
 
 class Chunk(NamedTuple):
@@ -363,13 +375,15 @@ class End(NamedTuple):
     id: int
     held_ms: int = 0
     """Milliseconds for which the server had nothing to send: it waited for disk or digests."""
+    packs: int = 0
+    """How many packs the answer had, so that none is missed that was damaged on its way."""
 
     def body(self) -> bytes:
-        return struct.pack("!I", min(self.held_ms, 0xFFFFFFFF))
+        return _END.pack(min(self.held_ms, 0xFFFFFFFF), self.packs)
 
     @classmethod
     def parse(cls, number: int, body: bytes) -> End:
-        return cls(number, int.from_bytes(body[:4], "big"))
+        return cls(number, *_END.unpack_from(body))
 
 
 class Error(NamedTuple):
@@ -406,12 +420,12 @@ FORMS: dict[type[Message], Form] = {
     GetDigests: Form(0x02, 32, 32 + MAX_NAME),
     Tree: Form(0x03, 3, 3 + MAX_NAME),
     Pick: Form(0x04, 1, MAX_NAME + PICKED_MOST),
-    FileInfo: Form(0x41, 36, 256),
+    FileInfo: Form(0x41, 36 + DIGEST_SIZE, 256),
     Chunk: Form(0x42, 1, CHUNK_MOST),
     Digest: Form(0x43, 8 + DIGEST_SIZE, 8 + DIGEST_SIZE),
     DigestList: Form(0x44, 8 + DIGEST_SIZE, 8 + LISTED_MOST * DIGEST_SIZE),
     Pack: Form(0x45, 8 + DIGEST_SIZE, PACK_MOST),
-    End: Form(0x4E, 4, 256),
+    End: Form(0x4E, 8, 256),
     Error: Form(0x4F, 2, 2 + SENTENCE_MOST),
 }
 """All messages. `FileInfo` and `End` may become longer: what is not known of them is skipped."""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from tcpdl import digest
 from tcpdl.client.url import Location
@@ -26,6 +26,7 @@ from tcpdl.wire.native import (
     Get,
     GetDigests,
     Message,
+    ProtocolError,
 )
 
 SECONDS = 20.0
@@ -61,10 +62,20 @@ class Asked(NamedTuple):
     number: int
     """From 0, over all connections."""
     request: Get | GetDigests
+    algorithm: int
+    """The digest that was chosen."""
+
+    def seal(self, info: FileInfo) -> FileInfo:
+        """`info`, as it belongs into the answer to this."""
+        return sealed(info, self.request, self.algorithm)
 
 
 Hook = Callable[[Asked, Pieces], Iterable[Piece]]
 """From the honest answer to the one that is given."""
+
+
+Line = Callable[[int, int, bytes], bytes]
+"""From the number of a connection, how much went before on it, and bytes, to what arrives."""
 
 
 class Served(NamedTuple):
@@ -87,6 +98,10 @@ class NativeServer:
         self.hook: Hook | None = None
         self.cuts: list[tuple[int, Ending]] = []
         """For each connection in turn, after how many bytes it ends, and how."""
+        self.says: Line | None = None
+        """Damages what is sent."""
+        self.hears: Line | None = None
+        """Damages what is received; what is not understood then is nobody's fault."""
         self.lag = 0
         """Runs by which digests come later than their own."""
         self.connections = 0
@@ -163,6 +178,7 @@ class NativeServer:
             except OSError:
                 return
             sock.settimeout(SECONDS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 if self._closed:
                     sock.close()
@@ -173,10 +189,10 @@ class NativeServer:
                 self._open.add(sock)
             self._start(_Connection(self, sock, number, cut).run)
 
-    def took(self, connection: int, request: Get | GetDigests) -> Asked:
+    def took(self, connection: int, request: Get | GetDigests, algorithm: int) -> Asked:
         """Take note of a request."""
         with self._lock:
-            asked = Asked(connection, len(self.asked), request)
+            asked = Asked(connection, len(self.asked), request, algorithm)
             self.asked.append(asked)
             return asked
 
@@ -213,7 +229,8 @@ class NativeServer:
         if first > (count if isinstance(request, GetDigests) else size):
             yield Error(request.id, native.BAD_RANGE, "beyond the end")
             return
-        yield FileInfo(request.id, size, file.mtime_ns, file.mode, file.shift, file.tag)
+        info = FileInfo(request.id, size, file.mtime_ns, file.mode, file.shift, file.tag)
+        yield sealed(info, request, algorithm)
         if isinstance(request, GetDigests):
             until = min(count, first + request.chunks)
             for at in range(first, until, 1024):
@@ -258,6 +275,7 @@ class _Connection:
         self._sock = sock
         self._number = number
         self._left, self._ending = cut or (1 << 62, Ending.FIN)
+        self._sent = self._received = 0
 
     def run(self) -> None:
         try:
@@ -273,18 +291,45 @@ class _Connection:
         incoming = Incoming(State.REQUESTS)
         algorithm = 0
         while data := self._sock.recv(65536):
-            incoming.feed(data)
-            while (request := incoming.next()) is not None:
-                assert isinstance(request, Get | GetDigests)
+            incoming.feed(self._heard(data))
+            while (request := self._next(incoming)) is not None:
                 if not algorithm:
                     algorithm = self._server.choose(incoming.digests)
                     self._send(native.preface(algorithm))
-                asked = self._server.took(self._number, request)
+                    if self._server.hears and not algorithm:
+                        self._refuse()
+                if self._server.hears and not isinstance(request, Get | GetDigests):
+                    self._refuse()
+                assert isinstance(request, Get | GetDigests)
+                asked = self._server.took(self._number, request, algorithm)
                 pieces: Iterable[Piece] = self._server.answer(request, algorithm)
                 if self._server.hook is not None:
                     pieces = self._server.hook(asked, iter(pieces))
                 for piece in pieces:
                     self._give(piece)
+
+    def _heard(self, data: bytes) -> bytes:
+        before, self._received = self._received, self._received + len(data)
+        return (
+            data if self._server.hears is None else self._server.hears(self._number, before, data)
+        )
+
+    def _next(self, incoming: Incoming) -> object:
+        try:
+            return incoming.next()
+        except ProtocolError:
+            if self._server.hears is None:
+                raise
+        if not incoming.version:
+            self._send(b"help, in the raw dialect\n")
+            self._end(Ending.FIN)
+        if not self._sent:
+            self._send(native.preface(self._server.choose(incoming.digests)))
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        self._send(native.encode(Error(0, native.NOT_UNDERSTOOD, "what?")))
+        self._end(Ending.FIN)
 
     def _give(self, piece: Piece) -> None:
         if isinstance(piece, Ending):
@@ -300,12 +345,15 @@ class _Connection:
             self._send(native.encode(piece))
 
     def _send(self, data: bytes) -> None:
+        if self._server.says is not None:
+            data = self._server.says(self._number, self._sent, data)
+        self._sent += len(data)
         self._sock.sendall(data[: self._left])
         self._left -= len(data)
         if self._left < 0:
             self._end(self._ending)
 
-    def _end(self, how: Ending) -> None:
+    def _end(self, how: Ending) -> NoReturn:
         if how is Ending.RESET:
             _reset(self._sock)
         elif how is Ending.STALL:
@@ -317,6 +365,12 @@ class _Connection:
                 while self._sock.recv(65536):
                     pass
         raise _Ended
+
+
+def sealed(info: FileInfo, request: Get | GetDigests, algorithm: int) -> FileInfo:
+    """`info`, as it belongs into the answer to `request`."""
+    asked = native.encode(request)
+    return info._replace(seal=digest.digest(algorithm, asked, info.unsealed))
 
 
 def _reset(sock: socket.socket) -> None:

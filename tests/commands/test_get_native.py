@@ -35,6 +35,9 @@ class Proxy:
         """The byte of all that is sent which arrives with another value; that happens once."""
         self.break_at: int | None = None
         """After so many bytes the connection is closed; that happens once."""
+        self.hold_at: int | None = None
+        """From that byte on, nothing is sent on the first connection until another has ended."""
+        self._another = threading.Event()
         threading.Thread(target=self._run, daemon=True).start()
 
     def close(self) -> None:
@@ -45,9 +48,10 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 self.connections += 1
+                first = self.connections == 1
                 server = socket.create_connection(self._server, SECONDS)
-                for pump in (self._up, self._down):
-                    threading.Thread(target=pump, args=(client, server), daemon=True).start()
+                for pump, *more in ((self._up,), (self._down, first)):
+                    threading.Thread(target=pump, args=(client, server, *more), daemon=True).start()
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
@@ -55,7 +59,14 @@ class Proxy:
                 server.sendall(data)
             server.shutdown(socket.SHUT_WR)
 
-    def _down(self, client: socket.socket, server: socket.socket) -> None:
+    def _down(self, client: socket.socket, server: socket.socket, first: bool) -> None:
+        try:
+            self._pass_on(client, server, first)
+        finally:
+            if not first:
+                self._another.set()
+
+    def _pass_on(self, client: socket.socket, server: socket.socket, first: bool) -> None:
         with suppress(OSError), client, server:
             while data := bytearray(server.recv(65536)):
                 if self.flip_at is not None and self.sent <= self.flip_at < self.sent + len(data):
@@ -68,6 +79,8 @@ class Proxy:
                     self.sent += len(data)
                     client.shutdown(socket.SHUT_RDWR)
                     return
+                if first and self.hold_at is not None and self.sent >= self.hold_at:
+                    self._another.wait(SECONDS)
                 client.sendall(data)
                 self.sent += len(data)
 
@@ -284,7 +297,8 @@ def test_a_second_source(served: Served, proxy: Proxy, run: Run) -> None:
 
 
 def test_a_source_of_another_file(served: Served, proxy: Proxy, run: Run) -> None:
-    ran = run("get", f"{served.url}/{LARGE}", "--from", f"{proxy.url}/sub/deep/medium")
+    proxy.hold_at = MIB
+    ran = run("get", f"{proxy.url}/{LARGE}", "--from", f"{served.url}/sub/deep/medium")
     assert ran.status == 0
     assert "is not used: its file is another one" in ran.err
     assert Path("large").read_bytes() == content(served)

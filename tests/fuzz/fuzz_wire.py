@@ -246,12 +246,12 @@ def from_server(hello: bytes) -> dict[str, bytes]:
     digest = encode(native.Digest(1, 0, sha256(b"hello\n")))
     end = encode(native.End(1, 5))
     packed = encode(native.Pack(2, make_pack([Entry(FILE, b"a", 0o644, 1, 0, b"b")], sha256)))
-    other = encode(native.End(2))
+    other = encode(native.End(2, packs=1))
     return {
         "client file": hello + info + run + digest + end,
         "client file-with-optional": hello + info + header(0x90, 5) + b"skips" + run + end,
         "client file-cut-off-in-run": hello + info + run[:-2],
-        "client file-of-no-tag": hello + info[:-16] + bytes(16),
+        "client file-of-no-tag": hello + info[:-48] + bytes(48),
         "client chunks-of-2-to-the-255": hello + info[:26] + b"\xff" + info[27:],
         "client chunks-too-many": hello + info[:8] + b"\x7f" + info[9:],
         "client chunk-longest": hello + info + header(0x42, native.CHUNK_MOST),
@@ -262,10 +262,11 @@ def from_server(hello: bytes) -> dict[str, bytes]:
         + encode(native.DigestList(1, 0, (b"d" * 32, b"e" * 32)))
         + end,
         "client digest-list-uneven": hello + info + header(0x44, 72 + 1) + b"d" * 73,
-        "client tree": hello + packed + packed + other,
+        "client tree": hello + packed + packed + encode(native.End(2, packs=2)),
+        "client tree-of-a-pack-too-few": hello + packed + packed + other,
         "client tree-then-file": hello + packed + other + info + end,
         "client file-within-tree": hello + packed + info,
-        "client another-answers-end": hello + info + other,
+        "client another-answers-end": hello + info + encode(native.End(2)),
         "client error": hello + encode(native.Error(1, native.ABSENT, "no such file")),
         "client error-that-is-no-text": hello + header(0x4F, 6) + b"\0\1\xff\xfe\x1b\xc3",
         "client error-ends-file": hello + info + run + encode(native.Error(1, 6, "changed")),

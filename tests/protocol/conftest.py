@@ -24,6 +24,7 @@ from tcpdl.protocol import Entry, NativeClientFactory
 from tcpdl.wire import native, pack
 from tcpdl.wire.exchange import Incoming, State
 from tcpdl.wire.native import Chunk, Digest, End, FileInfo, Message, Pack
+from tests.sealing import Sealer
 
 TAG = bytes(range(16))
 GREETING = native.preface(native.SHA256)
@@ -70,16 +71,37 @@ class Wire:
         self.client = factory.buildProtocol(None)
         self.client.makeConnection(self.transport)
         self._heard = Incoming(State.REQUESTS)
+        self._requests: list[Any] = []
+        self._sealer = Sealer()
 
     def hear(self, *messages: Message | bytes) -> None:
         for message in messages:
-            self.client.dataReceived(message if isinstance(message, bytes) else in_bytes(message))
+            self.feed(self.sealed(message))
+
+    def feed(self, data: bytes, cut: int = 1 << 30) -> None:
+        """Let the client have `data` as it is, in pieces of so many bytes."""
+        for at in range(0, len(data), cut):
+            self.client.dataReceived(data[at : at + cut])
+
+    def sealed(self, message: Message | bytes) -> bytes:
+        """What `hear` makes of `message`."""
+        self._listen()
+        said = message if isinstance(message, bytes) else in_bytes(message)
+        return self._sealer.sealed(said)
 
     def asked(self) -> list[Any]:
         """The requests that were sent since this was called last."""
+        self._listen()
+        requests, self._requests = self._requests, []
+        return requests
+
+    def _listen(self) -> None:
         self._heard.feed(self.transport.value())
         self.transport.clear()
-        return list(iter(self._heard.next, None))
+        requests: list[Any] = list(iter(self._heard.next, None))
+        for request in requests:
+            self._requests.append(request)
+            self._sealer.asked(request)
 
     def lose(self, reason: Exception) -> None:
         self.client.connectionLost(Failure(reason))

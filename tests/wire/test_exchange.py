@@ -104,6 +104,8 @@ def test_what_follows(state: State, message: Any) -> None:
         why = refused(incoming, header(FORMS[kind].type, length))
         assert why == f"{kind.__name__} where {state.value} should come"
         return
+    if kind is End and state is State.TREE:
+        message = End(7, packs=1)
     incoming.feed(encode(message))
     found: Any = incoming.next()
     assert type(found) is kind
@@ -116,12 +118,12 @@ LENGTHS = {
     GetDigests: (32, 1056),
     Tree: (3, 1027),
     Pick: (1, 66_560),
-    FileInfo: (36, 256),
+    FileInfo: (68, 256),
     Chunk: (1, 16_777_216),
     Digest: (40, 40),
     DigestList: (40, 32_776),
     Pack: (40, 4_194_304),
-    End: (4, 256),
+    End: (8, 256),
     Error: (2, 1026),
 }
 
@@ -220,10 +222,31 @@ def test_error_in_the_answer_to_request_0() -> None:
 
 def test_each_answer_has_its_own_id() -> None:
     incoming = arrived(State.FILE)
-    incoming.feed(encode(End(7)) + encode(Pack(8, b"p" * 40)) + encode(End(8)) + encode(End(0)))
-    assert [incoming.next() for _ in range(5)] == [End(7), Pack(8, b"p" * 40), End(8), End(0), None]
+    answers: list[Any] = [End(7), Pack(8, b"p" * 40), End(8, packs=1), End(0)]
+    incoming.feed(b"".join(map(encode, answers)))
+    assert [incoming.next() for _ in range(5)] == [*answers, None]
     incoming.feed(encode(Error(9, 1, "")) + encode(Error(7, 1, "")))
     assert [incoming.next() for _ in range(3)] == [Error(9, 1, ""), Error(7, 1, ""), None]
+
+
+@pytest.mark.parametrize("packs", [1, 2, 4, 0xFFFFFFFF])
+@pytest.mark.parametrize("state", [State.ANSWER, State.FILE, State.TREE])
+def test_packs_are_counted(state: State, packs: int) -> None:
+    # One that came as a message to be skipped would be missed otherwise.
+    incoming = arrived(state)
+    came = 0
+    if state is State.TREE:
+        incoming.feed(encode(PACK) * 2)
+        came = len([incoming.next(), incoming.next()]) + 1
+    why = refused(incoming, encode(End(7, packs=packs)))
+    assert why == f"an answer of {packs} packs ends after {came}"
+
+
+def test_packs_are_counted_anew_after_an_error() -> None:
+    incoming = arrived(State.TREE)
+    answers: list[Any] = [Error(7, UNAVAILABLE, "why"), Pack(8, b"p" * 40), End(8, packs=1), End(9)]
+    incoming.feed(b"".join(map(encode, answers)))
+    assert [incoming.next() for _ in range(4)] == answers
 
 
 def test_ids_of_requests_are_free() -> None:
@@ -243,7 +266,8 @@ def test_optional_messages_are_skipped(state: State, number: int, length: int) -
     if state is State.OVER:
         incoming.feed(optional * 2)
     else:
-        known: Any = Tree(7, b"") if state is State.REQUESTS else End(7)
+        end = End(7, packs=1 if state is State.TREE else 0)
+        known: Any = Tree(7, b"") if state is State.REQUESTS else end
         incoming.feed(optional * 2 + encode(known) + optional)
         assert incoming.next() == known
     assert incoming.next() is None

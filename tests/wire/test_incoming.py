@@ -83,11 +83,11 @@ def test_wanted() -> None:
     incoming.feed(encoded[7:8])
     assert incoming.wanted == 0
     assert incoming.next() is None
-    assert incoming.wanted == 36
-    incoming.feed(encoded[8:40])
+    assert incoming.wanted == 68
+    incoming.feed(encoded[8:72])
     assert incoming.next() is None
     assert incoming.wanted == 4
-    incoming.feed(encoded[40:] + b"more than is wanted")
+    incoming.feed(encoded[72:] + b"more than is wanted")
     assert incoming.wanted == 0
     assert incoming.next() == INFO
 
@@ -118,8 +118,10 @@ def test_nothing_is_begun_between_messages_only() -> None:
 def test_an_answer_has_been_begun_until_it_ends(number: int) -> None:
     pack, digest = Pack(number, b"p" * 40), Digest(number, 0, b"d" * 32)
     info = FileInfo(number, 6, 0, 0, 20, b"t" * 16)
-    for parts in ([info], [info, digest], [pack], [pack, pack]):
-        for end in (End(number), Error(number, ABSENT, ""), Error(0, TOO_SLOW, "")):
+    answers: list[list[Any]] = [[info], [info, digest], [pack], [pack, pack]]
+    for parts in answers:
+        packs = parts.count(pack)
+        for end in (End(number, 0, packs), Error(number, ABSENT, ""), Error(0, TOO_SLOW, "")):
             incoming = arrived(State.ANSWER, *parts)
             assert not incoming.between
             incoming.feed(encode(end))
@@ -221,11 +223,12 @@ def test_long_message_is_let_go() -> None:
     incoming = arrived(State.ANSWER, longest)
     assert len(incoming._buffer) == 0  # nothing else may come for minutes
     # The same if the beginning of the next message came with it.
-    incoming.feed(encode(longest) + encode(End(7))[:5])
+    end = End(7, packs=2)
+    incoming.feed(encode(longest) + encode(end)[:5])
     assert incoming.next() == longest
-    incoming.feed(encode(End(7))[5:])
-    assert len(incoming._buffer) == len(encode(End(7)))
-    assert incoming.next() == End(7)
+    incoming.feed(encode(end)[5:])
+    assert len(incoming._buffer) == len(encode(end))
+    assert incoming.next() == end
 
 
 REFUSED: list[tuple[State, bytes]] = [
@@ -238,7 +241,7 @@ REFUSED: list[tuple[State, bytes]] = [
     (State.ANSWER, HELLO + encode(DIGEST)),
     (State.ANSWER, HELLO + encode(INFO) + encode(End(8))),
     (State.ANSWER, HELLO + encode(INFO) + encode(Error(0, ABSENT, ""))),
-    (State.ANSWER, HELLO + header(0x41, 36) + bytes(36)),
+    (State.ANSWER, HELLO + header(0x41, 68) + bytes(68)),
     (State.ANSWER, HELLO + encode(Error(0, TOO_SLOW, "")) + encode(End(7))),
 ]
 
@@ -281,10 +284,11 @@ def test_room_is_as_long_as_what_is_wanted() -> None:
     assert incoming.next() is None
     receive(encoded[100:])
     assert incoming.next() == large
-    receive(encode(End(7))[:8])
+    end = End(7, packs=1)
+    receive(encode(end)[:8])
     assert incoming.next() is None
-    receive(encode(End(7))[8:])
-    assert incoming.next() == End(7)
+    receive(encode(end)[8:])
+    assert incoming.next() == end
     receive(encode(INFO)[:8])
     assert incoming.next() is None
     receive(encode(INFO)[8:])
@@ -329,6 +333,19 @@ PIECES = st.sampled_from(
         *(header(OPTIONAL, 0), header(0xFF, 3) + b"abc", b"12345", HELLO, b"\0", b"\xff"),
     ]
 )
+
+
+def test_a_body_received_elsewhere() -> None:
+    incoming = arrived(State.ANSWER)
+    incoming.feed(encode(PACK)[:8])
+    assert incoming.next() is None
+    for wrong in (bytearray(39), bytearray(41)):
+        with pytest.raises(WrongUse, match="40 are due"):
+            incoming.whole(wrong)
+    body = bytearray(PACK.packed)
+    incoming.whole(body)
+    message: Any = incoming.next()
+    assert message.packed is body
 
 
 @unhurried

@@ -80,6 +80,7 @@ def parts(number: int) -> st.SearchStrategy[Read]:
             st.integers(0, 0o777),
             st.just(shift),
             TAGS.filter(lambda tag: tag != ANY_TAG),
+            DIGESTS,
         )
     )
     runs = st.binary(min_size=1, max_size=40).map(lambda run: (Chunk(number, len(run)), run))
@@ -87,18 +88,23 @@ def parts(number: int) -> st.SearchStrategy[Read]:
     lists = st.lists(DIGESTS, min_size=1, max_size=3).map(tuple)
     listed = st.builds(DigestList, st.just(number), U64, lists)
     packs = st.builds(Pack, st.just(number), st.binary(min_size=40, max_size=80))
-    ends = st.builds(End, st.just(number), st.integers(0, 0xFFFFFFFF)) | st.builds(
+    errors = st.builds(
         Error,
         st.just(number),
         st.integers(0, 2 * native.FATAL) | st.integers(0, 0xFFFF),
         st.text(max_size=200),
     )
+
+    def ended(parts: Read) -> st.SearchStrategy[Read]:
+        count = sum(isinstance(part, Pack) for part, _ in parts)
+        held = st.integers(0, 0xFFFFFFFF)
+        end = st.builds(End, st.just(number), held, st.just(count)) | errors
+        return bare(end).map(lambda end: [*parts, end])
+
     file = st.lists(runs | bare(digests | listed), max_size=4)
     return st.one_of(
-        st.tuples(bare(infos), file, bare(ends)).map(lambda some: [some[0], *some[1], some[2]]),
-        st.tuples(st.lists(bare(packs), max_size=3), bare(ends)).map(
-            lambda some: [*some[0], some[1]]
-        ),
+        st.tuples(bare(infos), file).map(lambda some: [some[0], *some[1]]).flatmap(ended),
+        st.lists(bare(packs), max_size=3).flatmap(ended),
     )
 
 
@@ -192,8 +198,10 @@ LAYOUTS: list[tuple[Any, bytes]] = [
     (Pick(3, b"a", (b"b", b"c")), body("04 00 0003 00000005 61 00 62 00 63")),
     (Pick(3, b"", (b"",)), body("04 00 0003 00000001 00")),
     (
-        FileInfo(4, 5, -1, 0o755, 24, TAG),
-        body("41 00 0004 00000024 0000000000000005 ffffffffffffffff 01ed 18 00", TAG_HEX),
+        FileInfo(4, 5, -1, 0o755, 24, TAG, b"\xcc" * 32),
+        body(
+            "41 00 0004 00000044 0000000000000005 ffffffffffffffff 01ed 18 00", TAG_HEX, "cc" * 32
+        ),
     ),
     (Chunk(4, CHUNK_MOST), body("42 00 0004 01000000")),
     (Digest(4, 258, b"\xdd" * 32), body("43 00 0004 00000028 0000000000000102", "dd" * 32)),
@@ -202,8 +210,8 @@ LAYOUTS: list[tuple[Any, bytes]] = [
         body("44 00 0004 00000048 0000000000000001", "dd" * 32, "ee" * 32),
     ),
     (Pack(5, b"p" * 40), body("45 00 0005 00000028", "70" * 40)),
-    (End(5, 0x01020304), body("4e 00 0005 00000004 01020304")),
-    (End(5, 1 << 40), body("4e 00 0005 00000004 ffffffff")),
+    (End(5, 0x01020304), body("4e 00 0005 00000008 01020304 00000000")),
+    (End(5, 1 << 40), body("4e 00 0005 00000008 ffffffff 00000000")),
     (Error(5, native.ABSENT, "no é"), body("4f 00 0005 00000007 0001 6e 6f 20 c3 a9")),
     (Error(0, native.TOO_SLOW, ""), body("4f 00 0000 00000002 0041")),
 ]
@@ -333,14 +341,14 @@ def framed(kind: type[Any], content: bytes) -> bytes:
         (Pick, b"n" * (MAX_NAME + 1) + b"\0b"),
         (Pick, b"\0" + b"n" * native.PICKED_MOST),
         (Pick, b"\0" * (native.PICKED_MOST + 1)),
-        (FileInfo, struct.pack("!QqHBx16s", native.MAX_SIZE + 1, 0, 0, 24, TAG)),
-        (FileInfo, struct.pack("!QqHBx16s", 0, 0, 0, CHUNK_SHIFTS[0] - 1, TAG)),
-        (FileInfo, struct.pack("!QqHBx16s", 0, 0, 0, CHUNK_SHIFTS[-1] + 1, TAG)),
+        (FileInfo, struct.pack("!QqHBx16s32x", native.MAX_SIZE + 1, 0, 0, 24, TAG)),
+        (FileInfo, struct.pack("!QqHBx16s32x", 0, 0, 0, CHUNK_SHIFTS[0] - 1, TAG)),
+        (FileInfo, struct.pack("!QqHBx16s32x", 0, 0, 0, CHUNK_SHIFTS[-1] + 1, TAG)),
         *(
-            (FileInfo, struct.pack("!QqHBx16s", largest(shift) + 1, 0, 0, shift, TAG))
+            (FileInfo, struct.pack("!QqHBx16s32x", largest(shift) + 1, 0, 0, shift, TAG))
             for shift in CHUNK_SHIFTS
         ),
-        (FileInfo, struct.pack("!QqHBx16s", 0, 0, 0, 20, ANY_TAG)),
+        (FileInfo, struct.pack("!QqHBx16s32x", 0, 0, 0, 20, ANY_TAG)),
         (DigestList, bytes(8 + 33)),
         (DigestList, bytes(8 + 63)),
     ],
@@ -354,16 +362,15 @@ def test_nonsense(kind: type[Any], content: bytes) -> None:
 
 
 def test_what_later_versions_may_add_is_ignored() -> None:
-    more = framed(FileInfo, INFO.body() + b"m" * (256 - 36)) + framed(End, b"\0\0\0\5" + b"m" * 252)
+    end = b"\0\0\0\5\0\0\0\0"
+    more = framed(FileInfo, INFO.body() + b"m" * (256 - 68)) + framed(End, end + b"m" * 248)
     found = read(Incoming(State.ANSWER), [HELLO + more])
     assert found == [(INFO, b""), (End(7, 5), b"")]
 
 
 def test_only_permission_bits_are_taken() -> None:
-    (info, _), *_ = read(
-        Incoming(State.ANSWER),
-        [HELLO + framed(FileInfo, struct.pack("!QqHBx16s", 6, 0, 0o107644, 20, TAG))],
-    )
+    body = struct.pack("!QqHBx16s32x", 6, 0, 0o107644, 20, TAG)
+    (info, _), *_ = read(Incoming(State.ANSWER), [HELLO + framed(FileInfo, body)])
     assert info == INFO
 
 
@@ -374,7 +381,7 @@ def test_sentence_that_is_no_utf8() -> None:
 
 @unhurried
 @given(st.sampled_from(PARSED), st.binary(max_size=300), st.booleans())
-@example(FileInfo, b"\xff" * 36, False)
+@example(FileInfo, b"\xff" * 68, False)
 @example(Error, b"\xff" * 300, False)
 @example(Pick, b"\0" * 300, False)
 def test_arbitrary_body(kind: type[Any], content: bytes, padded: bool) -> None:

@@ -47,6 +47,9 @@ def returned(message: Any) -> Any:
     state = State.REQUESTS if isinstance(message, native.Request) else State.ANSWER
     incoming = Incoming(state)
     incoming.feed(native.preface(1))
+    for _ in range(message.packs if isinstance(message, End) else 0):
+        incoming.feed(encode(Pack(message.id, bytes(40))))
+        assert isinstance(incoming.next(), Pack)
     if isinstance(message, (Chunk, Digest, DigestList)):
         info = FileInfo(message.id, 6, 0, 0, 20, TAG)
         incoming.feed(encode(info))
@@ -130,6 +133,7 @@ def test_longest(message: Any) -> None:
         FileInfo(1, 0, 0, 0, 20, ANY_TAG),
         FileInfo(1, 0, 0, 0, 256, TAG),
         FileInfo(1, 0, 0, 0, 20, b"short"),
+        FileInfo(1, 0, 0, 0, 20, TAG, bytes(31)),
         Chunk(1, 0),
         Chunk(1, -1),
         Chunk(1, CHUNK_MOST + 1),
@@ -143,13 +147,26 @@ def test_longest(message: Any) -> None:
         Pack(1, b"p" * 39),
         Pack(1, b"p" * (native.PACK_MOST + 1)),
         End(1, -1),
+        End(1, 0, -1),
+        End(1, 0, 1 << 32),
         Error(1, 0x10000, ""),
     ],
 )
 def test_cannot_be_sent(message: Any) -> None:
-    with pytest.raises(WrongUse) as caught:
-        encode(message)
-    assert str(caught.value).isprintable()
+    for encoder in (encode, native.parts):
+        with pytest.raises(WrongUse) as caught:
+            encoder(message)
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("message", LARGEST, ids=lambda message: type(message).__name__)
+def test_parts_are_what_is_encoded(message: Any) -> None:
+    assert b"".join(native.parts(message)) == encode(message)
+
+
+def test_a_pack_is_not_copied() -> None:
+    packed = bytearray(100)
+    assert native.parts(Pack(1, packed))[1] is packed
 
 
 def test_chunks_have_no_body() -> None:
@@ -183,12 +200,12 @@ ANYTHING: st.SearchStrategy[Any] = st.one_of(
     st.builds(GetDigests, NUMBERS, NAMES, U64, U64, TAGS),
     st.builds(Tree, NUMBERS, NAMES, *[st.integers(-1, 256)] * 3),
     st.builds(Pick, NUMBERS, NAMES, st.lists(PICKED, max_size=3).map(tuple)),
-    st.builds(FileInfo, NUMBERS, U64, U64, U16, st.integers(14, 26), TAGS),
+    st.builds(FileInfo, NUMBERS, U64, U64, U16, st.integers(14, 26), TAGS, DIGESTS),
     st.builds(Chunk, NUMBERS, st.integers(-1, CHUNK_MOST + 1)),
     st.builds(Digest, NUMBERS, U64, DIGESTS),
     st.builds(DigestList, NUMBERS, U64, st.lists(DIGESTS, max_size=3).map(tuple)),
     st.builds(Pack, NUMBERS, st.binary(min_size=30, max_size=50)),
-    st.builds(End, NUMBERS, U64),
+    st.builds(End, NUMBERS, U64, st.integers(0, 5)),
     st.builds(Error, NUMBERS, U16, st.text()),
 )
 
@@ -204,7 +221,7 @@ def test_what_is_sent_is_read(message: Any) -> None:
         return
     found = returned(message)
     if isinstance(message, End):
-        assert found == End(message.id, min(message.held_ms, 0xFFFFFFFF))
+        assert found == message._replace(held_ms=min(message.held_ms, 0xFFFFFFFF))
     elif isinstance(message, Error):
         assert (found.id, found.code) == (message.id, message.code)
         assert message.sentence.encode("utf-8", "replace").startswith(found.sentence.encode())

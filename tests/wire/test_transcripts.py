@@ -60,6 +60,7 @@ def heard(state: State, stream: bytes) -> list[Any]:
 def test_get() -> None:
     request = Get(1, b"hello.txt")
     info = FileInfo(1, 6, 1_704_164_645_000_000_000, 0o644, 20, bytes(range(0xA0, 0xB0)))
+    info = info._replace(seal=sha256(encode(request) + info.unsealed))
     digest = Digest(1, 0, hashlib.sha256(b"hello\n").digest())
     answer = [info, Chunk(1, 6), b"hello\n", digest, End(1)]
     assert preface(SHA256) + encode(request) == said("4.14", ">")
@@ -75,13 +76,17 @@ def test_tree() -> None:
         Entry(FOLDER, b"sub", 0o755, 0, 1_704_164_645_000_000_000),
         Entry(LISTED, b"sub/big.iso", 0o444, 5 << 30, -1),
     ]
-    answer: list[Message] = [Pack(2, pack(entries, sha256)), End(2)]
+
+    def seal(data: bytes) -> bytes:
+        return sha256(encode(request) + data)
+
+    answer: list[Message] = [Pack(2, pack(entries, seal)), End(2, packs=1)]
     assert preface(SHA256) + encode(request) == said("4.15", ">")
     assert heard(State.REQUESTS, said("4.15", ">")) == [request]
     assert preface(SHA256) + b"".join(map(encode, answer)) == said("4.15", "<")
     received, end = heard(State.ANSWER, said("4.15", "<"))
-    assert unpack(received.packed, sha256) == entries
-    assert end == End(2)
+    assert unpack(received.packed, seal) == entries
+    assert end == End(2, packs=1)
 
 
 def in_bytes(part: Any) -> bytes:

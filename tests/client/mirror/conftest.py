@@ -20,6 +20,7 @@ from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
 from tcpdl.wire.native import End, Error, Pack, Pick, Request, Tree
 from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LINK, LISTED, Entry
+from tests.sealing import Sealer
 
 MTIME = 1_600_000_000_123_456_789
 SECONDS = 20.0
@@ -164,12 +165,17 @@ class Server:
     def _converse(self, sock: socket.socket) -> None:
         incoming = Incoming(State.REQUESTS)
         greeted = False
+        sealer = Sealer()
         while data := sock.recv(65536):
             incoming.feed(data)
-            while (request := incoming.next()) is not None:
+            while True:
+                request: Any = incoming.next()
+                if request is None:
+                    break
                 if not greeted:
                     greeted = True
                     sock.sendall(native.preface(native.SHA256))
+                sealer.asked(request)
                 for part in self._answer(request):
                     if part == HANG_UP:
                         return
@@ -177,7 +183,7 @@ class Server:
                         linger = struct.pack("ii", 1, 0)
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                         return
-                    sock.sendall(part)
+                    sock.sendall(sealer.sealed(part))
 
 
 Serve = Callable[[Answer], Server]

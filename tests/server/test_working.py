@@ -1,0 +1,90 @@
+"""Tests the threads that work: what they do comes back to the reactor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from tcpdl.server.working import THREADS, Workers
+
+
+class Reactor:
+    """Stands for the reactor: does what other threads want it to do, when it is told."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
+
+    def callFromThread(self, call: Callable[..., object], *args: Any, **options: Any) -> None:
+        self._calls.put(lambda: call(*args, **options))
+
+    def turn(self) -> None:
+        """Wait for something to do, and do it."""
+        self._calls.get(timeout=20)()
+
+
+@pytest.fixture
+def reactor() -> Reactor:
+    return Reactor()
+
+
+@pytest.fixture
+def workers(reactor: Reactor) -> Iterator[Workers]:
+    workers = Workers(reactor)
+    workers.startService()
+    yield workers
+    workers.stopService()
+
+
+def results(*works: Deferred[Any]) -> list[Any]:
+    found: list[Any] = []
+    for work in works:
+        work.addCallbacks(found.append, lambda failure: found.append(failure.value))
+    return found
+
+
+def test_work_is_done_in_another_thread(workers: Workers, reactor: Reactor) -> None:
+    found = results(workers.run(lambda: threading.current_thread()))
+    reactor.turn()
+    assert found[0] is not threading.current_thread()
+
+
+def test_arguments_and_results(workers: Workers, reactor: Reactor) -> None:
+    found = results(workers.run(max, 5, 7))
+    reactor.turn()
+    assert found == [7]
+
+
+def test_exceptions(workers: Workers, reactor: Reactor) -> None:
+    found = results(workers.run(int, "x"))
+    reactor.turn()
+    assert isinstance(found[0], ValueError)
+
+
+def test_results_come_in_the_reactors_thread(workers: Workers, reactor: Reactor) -> None:
+    where: list[threading.Thread] = []
+    workers.run(int).addCallback(lambda _: where.append(threading.current_thread()))
+    assert where == []
+    reactor.turn()
+    assert where == [threading.current_thread()]
+
+
+def test_as_many_at_once_as_there_are_threads(workers: Workers, reactor: Reactor) -> None:
+    barrier = threading.Barrier(THREADS)
+    found = results(*[workers.run(barrier.wait, 20) for _ in range(THREADS)])
+    for _ in range(THREADS):
+        reactor.turn()
+    assert sorted(found) == list(range(THREADS))
+
+
+def test_it_tells_whether_it_works(reactor: Reactor) -> None:
+    workers = Workers(reactor)
+    assert not workers.running
+    workers.startService()
+    assert workers.running
+    workers.stopService()
+    assert not workers.running
