@@ -1,7 +1,8 @@
 """Binds what a test's server says to what it was asked, as an honest one does.
 
-So that tests can write down an answer without the request. What was damaged stays damaged: filled in
-are seals of zeros, digests of packs that are right but for the request, and missing numbers of packs.
+So that tests can write down an answer without the request. What was damaged stays damaged: filled
+in are seals of zeros, digests of packs that are right but for the request, and missing numbers of
+packs.
 """
 
 from __future__ import annotations
@@ -43,9 +44,11 @@ class Sealer:
         digests = len(body) - 32
         if kind == 0x41 and len(body) == 68 and body[36:] == bytes(32):
             body[36:] = self._digest(number, body[:36])
-        elif kind == 0x45 and hashlib.sha256(body[:digests]).digest() == body[digests:]:
+        elif kind == 0x44 and len(body) >= 72 and body[digests:] == bytes(32):
             body[digests:] = self._digest(number, body[:digests])
         if kind == 0x45:
+            if hashlib.sha256(body[:digests]).digest() == body[digests:]:
+                body[digests:] = self._digest(number, body[:digests])
             self._packs[number] += 1
         elif kind == 0x4E and len(body) == 8 and body[4:] == bytes(4):
             body[4:] = self._packs[number].to_bytes(4, "big")

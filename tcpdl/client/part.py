@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from tcpdl import digest
-from tcpdl.client.errors import CannotWrite, Changed, ConnectionBroken
+from tcpdl.client.errors import CannotWrite, Changed, Garbled
 from tcpdl.client.plan import Plan, Range
 from tcpdl.client.progress import human
 from tcpdl.client.receiving import cannot_write
@@ -71,11 +71,11 @@ def account(
         elif isinstance(message, DigestList) and info is not None:
             digests += message.digests
             if message.first + len(message.digests) != len(digests) or len(digests) > most:
-                raise ConnectionBroken("the server's list of digests makes no sense")
+                raise Garbled("the server's list of digests makes no sense")
         else:
-            raise ConnectionBroken("the server answers out of place")
+            raise Garbled("the server answers out of place")
     if info is None or len(digests) < most:
-        raise ConnectionBroken("the server's list of digests is too short")
+        raise Garbled("the server's list of digests is too short")
     root = digest.root(session.algorithm, info.size, info.chunk_shift, digests)
     return Account(info, tuple(digests), root)
 
@@ -91,12 +91,15 @@ def fetch_chunk(session: Session, name: bytes, info: FileInfo, where: Range) -> 
     while not isinstance(message := session.next(), End):
         if isinstance(message, Error):
             raise failure(message, name)
-        if isinstance(message, Chunk) and not data and message.length == end - start:
+        if isinstance(message, FileInfo):
+            if (message.size, message.tag) != (info.size, info.tag):
+                raise Changed("the file changed on the server")
+        elif isinstance(message, Chunk) and not data and message.length == end - start:
             data = session.take(message.length)
         elif isinstance(message, Digest) and not expected:
             expected = message.digest
-        elif not isinstance(message, FileInfo):
-            raise ConnectionBroken("the server answers out of place")
+        else:
+            raise Garbled("the server answers out of place")
     return data if session.digest(data) == expected else b""
 
 
@@ -143,20 +146,25 @@ class Part:
             if fresh:
                 record.begin(self._version)
                 return False
-            wrong: set[int] = set()
-            if self._target.is_empty:
-                record.begin(self._version)
-                if self._take_stock_of_final(session, name, plan):
-                    return True
-            elif record.version == self._version:
-                wrong = record.digests.keys() - self._check_known(record.digests, plan)
+            known: dict[int, bytes] = {}
+            right: Set[int] = set()
+            if not self._target.is_empty and record.version == self._version:
+                right = self._check_known(record.digests, plan)
+                known = record.digests
             else:
+                if self._target.is_empty:
+                    taken = self._take_stock_of_final(session, name, plan)
+                    if taken is None:
+                        return True
+                    known, right = taken, taken.keys()
+                else:
+                    known = self._ask(session, name, os.fstat(self._target.fd).st_size, plan)
+                    right = self._check_known(known, plan)
+                # Not before all was asked for: what breaks meanwhile is asked for again.
                 record.begin(self._version)
-                known = self._ask(session, name, os.fstat(self._target.fd).st_size, plan)
-                right = self._check_known(known, plan)
                 for index in sorted(right):
                     record.add(index, known[index])
-                wrong = known.keys() - right
+            wrong = known.keys() - right
             if os.fstat(self._target.fd).st_size > self._info.size:
                 os.ftruncate(self._target.fd, self._info.size)
             self._find_beginnings(plan, wrong)
@@ -228,19 +236,24 @@ class Part:
                 found.add(index)
         return found
 
-    def _take_stock_of_final(self, session: Session, name: bytes, plan: Plan) -> bool:
-        """Look at the file that has the final name: another program may have begun it."""
+    def _take_stock_of_final(
+        self, session: Session, name: bytes, plan: Plan
+    ) -> dict[int, bytes] | None:
+        """Look at the file that has the final name: another program may have begun it.
+
+        Returns the digests of the chunks that were taken from it; nothing if it is complete.
+        """
         try:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             fd = os.open(self._target.name, flags, dir_fd=self._target.folder)
         except OSError:
-            return False
+            return {}
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
-                return False
+                return {}
             if not status.st_size:
-                return not plan.size
+                return {} if plan.size else None
             digests = self._ask(session, name, status.st_size, plan)
             right = {
                 index: expected
@@ -248,22 +261,20 @@ class Part:
                 if self._right(fd, plan.chunk(index), expected)
             }
             if len(right) == plan.chunks and status.st_size == plan.size:
-                return True
+                return None
             begun = len(right) == len(digests) and self._is_begun(
                 fd, status.st_size, session, name, plan
             )
             if not (begun and self._target.adopt()):
                 for index in right:
                     _copy(fd, self._target.fd, *plan.chunk(index))
-            for index, expected in right.items():
+            for index in right:
                 start, end = plan.chunk(index)
                 plan.checked(index)
                 self.kept += end - start
-                self.right(index, expected)
-            self._use_fetched(plan)
+            return right | self._use_fetched(plan)
         finally:
             os.close(fd)
-        return False
 
     def _is_begun(self, fd: int, size: int, session: Session, name: bytes, plan: Plan) -> bool:
         """Whether the file `fd`, of `size` bytes, is but the beginning of the server's, if the
@@ -280,12 +291,13 @@ class Part:
         self._fetched = index, fetch_chunk(session, name, self._info, (start, end))
         return self._fetched[1].startswith(there)
 
-    def _use_fetched(self, plan: Plan) -> None:
+    def _use_fetched(self, plan: Plan) -> dict[int, bytes]:
         index, data = self._fetched
-        if data:
-            self.write(memoryview(data), plan.chunk(index)[0])
-            plan.checked(index)
-            self.right(index, digest.digest(self._algorithm, data))
+        if not data:
+            return {}
+        self.write(memoryview(data), plan.chunk(index)[0])
+        plan.checked(index)
+        return {index: digest.digest(self._algorithm, data)}
 
     def _find_beginnings(self, plan: Plan, wrong: Set[int]) -> None:
         """Of the chunks that were not completed, keep what has come; it is checked with the rest.

@@ -29,7 +29,17 @@ from tcpdl.client.errors import (
 from tcpdl.client.receiving import FAST, broken, limit_waits
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, Room, State
-from tcpdl.wire.native import MAGIC, Answer, End, Error, FileInfo, ProtocolError, Request, WrongUse
+from tcpdl.wire.native import (
+    MAGIC,
+    Answer,
+    DigestList,
+    End,
+    Error,
+    FileInfo,
+    ProtocolError,
+    Request,
+    WrongUse,
+)
 from tcpdl.wire.text import printable
 
 LOW_WATER = 512 * 1024
@@ -231,7 +241,10 @@ class Session:
             self._asked.popleft()
         elif not self.algorithm:
             raise ProtocolError("no digest was chosen, and yet there is an answer")
-        elif isinstance(message, FileInfo) and self.seal(message.unsealed) != message.seal:
+        elif (
+            isinstance(message, (FileInfo, DigestList))
+            and self.seal(message.unsealed) != message.seal
+        ):
             raise ProtocolError("it was damaged on its way, or the request was")
 
     def _set_low_water(self, count: int) -> None:

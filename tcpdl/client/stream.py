@@ -22,7 +22,7 @@ from tcpdl.client.receiving import Progress
 from tcpdl.client.session import Session, failure
 from tcpdl.client.url import Location
 from tcpdl.client.worker import DAMAGED_MOST
-from tcpdl.wire.native import ANY_TAG, Chunk, Digest, End, Error, FileInfo, Get
+from tcpdl.wire.native import ANY_TAG, CHANGED, Chunk, Digest, End, Error, FileInfo, Get
 from tcpdl.wire.text import printable
 
 AHEAD_MOST = 2
@@ -94,6 +94,8 @@ class _Stream:
         try:
             while not isinstance(message := session.next(), End):
                 if isinstance(message, Error):
+                    if message.code == CHANGED and self.info is None:
+                        raise Garbled("the server names a change, and was asked for any version")
                     raise failure(message, name)
                 if isinstance(message, FileInfo):
                     self._take_info(message)
@@ -107,12 +109,12 @@ class _Stream:
                     self._write(data)
                     self.written += len(data)
                 else:
-                    raise ConnectionBroken("the server answers out of place")
+                    raise Garbled("the server answers out of place")
         finally:
             self._received += session.received
         info = self.info
         if info is None or held or self.written != info.size:
-            raise ConnectionBroken("the server's answer ended early")
+            raise Garbled("the server's answer ended early")
         return Fetched(info.size, info.mtime_ns, info.mode, self._received)
 
     def _take_info(self, info: FileInfo) -> None:
@@ -128,5 +130,5 @@ class _Stream:
         at = self.written + sum(map(len, held.values()))
         size = min(1 << self.info.chunk_shift, self.info.size - at)
         if len(held) == AHEAD_MOST or len(data) != size:
-            raise ConnectionBroken("the server sends other pieces than it should")
+            raise Garbled("the server sends other pieces than it should")
         held[at >> self.info.chunk_shift] = data

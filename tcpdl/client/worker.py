@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tcpdl.client.errors import Changed, ConnectionBroken, Damaged, Garbled
+from tcpdl.client.errors import Changed, Damaged, Garbled
 from tcpdl.client.part import Part
 from tcpdl.client.plan import Plan, Range
 from tcpdl.client.session import Session, failure
@@ -241,6 +241,6 @@ class Worker:
         job.lock.notify_all()
 
 
-def nonsense(message: Answer) -> ConnectionBroken:
+def nonsense(message: Answer) -> Garbled:
     """What to raise for a `message` that has no place here."""
-    return ConnectionBroken(f"the server answers with {type(message).__name__}, out of place")
+    return Garbled(f"the server answers with {type(message).__name__}, out of place")

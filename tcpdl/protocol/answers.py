@@ -179,6 +179,7 @@ class DigestsAnswer(Answer):
         if self._info is None:
             self._begin(message)
         elif isinstance(message, DigestList):
+            _check_seal(message, self.request, self._connection.algorithm)
             if message.first != self.request.first + self._count:
                 raise ProtocolError(f"digests from chunk {message.first} on, which is not due")
             self._count += len(message.digests)
@@ -268,8 +269,8 @@ def _checked_entries(
     return b"", entries
 
 
-def _check_seal(info: FileInfo, request: Request, algorithm: int) -> None:
-    if digest.digest(algorithm, native.encode(request), info.unsealed) != info.seal:
+def _check_seal(message: FileInfo | DigestList, request: Request, algorithm: int) -> None:
+    if digest.digest(algorithm, native.encode(request), message.unsealed) != message.seal:
         raise ProtocolError("an answer, or the request, was damaged on its way")
 
 

@@ -256,7 +256,8 @@ class Answers:
             while at < end:
                 until = min(at + native.LISTED_MOST, end)
                 found = [await self._one_digest(file, index) for index in range(at, until)]
-                self._connection.send(DigestList(request.id, at, tuple(found)))
+                listed = DigestList(request.id, at, tuple(found))
+                self._connection.send(listed._replace(seal=self._hash(listed.unsealed)))
                 at = until
             self._connection.send(End(request.id))
             return f"{end - request.first} of {total} digests"

@@ -31,7 +31,7 @@ HEADER = struct.Struct("!BBHI")
 """Type, flags (0), id of the request, length of the body."""
 
 _RANGE = struct.Struct("!16sQQ")  # of Get and GetDigests: tag, first, how many
-_FILE = struct.Struct("!QqHBx16s")  # size, mtime, mode, chunk shift, tag
+_FILE = struct.Struct("!QqHBB16s")  # size, mtime, mode, chunk shift, 0, tag
 
 _FILE_SEALED = struct.Struct(_FILE.format + "32s")  # the same, and its seal
 _END = struct.Struct("!II")  # milliseconds held, packs
@@ -283,16 +283,16 @@ class FileInfo(NamedTuple):
         tag = check_tag(self.tag)
         if self.mode & ~0o777:
             raise WrongUse(f"mode {self.mode:#o} is more than permission bits")
-        return _FILE.pack(self.size, self.mtime_ns, self.mode, self.chunk_shift, tag)
+        return _FILE.pack(self.size, self.mtime_ns, self.mode, self.chunk_shift, 0, tag)
 
     def body(self) -> bytes:
-        if len(self.seal) != DIGEST_SIZE:
-            raise WrongUse(f"a seal of {len(self.seal)} bytes; it has {DIGEST_SIZE}")
-        return self.unsealed + self.seal
+        return self.unsealed + _check_seal(self.seal)
 
     @classmethod
     def parse(cls, number: int, body: bytes) -> FileInfo:
-        size, mtime_ns, mode, shift, tag, seal = _FILE_SEALED.unpack_from(body)
+        size, mtime_ns, mode, shift, zero, tag, seal = _FILE_SEALED.unpack_from(body)
+        if mode & ~0o777 or zero:
+            raise ProtocolError(f"a file of mode {mode:#o}, and {zero} where 0 should be")
         if size > MAX_SIZE:
             raise ProtocolError(f"a file of {size} bytes, more than there can be")
         if shift not in CHUNK_SHIFTS:
@@ -301,7 +301,7 @@ class FileInfo(NamedTuple):
             raise ProtocolError(f"{size} bytes in chunks of 2**{shift}")
         if tag == ANY_TAG:
             raise ProtocolError("a file without a tag")
-        return cls(number, size, mtime_ns, mode & 0o777, shift, tag, seal)
+        return cls(number, size, mtime_ns, mode, shift, tag, seal)
 
 
 class Chunk(NamedTuple):
@@ -341,18 +341,26 @@ class DigestList(NamedTuple):
     id: int
     first: int
     digests: tuple[bytes, ...]
+    seal: bytes = bytes(DIGEST_SIZE)
+    """The digest of the request, as `encode` has it, and of `unsealed`."""
 
-    def body(self) -> bytes:
+    @property
+    def unsealed(self) -> bytes:
+        """What the seal is over, besides the request."""
         if any(len(digest) != DIGEST_SIZE for digest in self.digests):
             raise WrongUse(f"a digest does not have {DIGEST_SIZE} bytes")
         return struct.pack("!Q", self.first) + b"".join(self.digests)
+
+    def body(self) -> bytes:
+        return self.unsealed + _check_seal(self.seal)
 
     @classmethod
     def parse(cls, number: int, body: bytes) -> DigestList:
         if len(body) % DIGEST_SIZE != 8:
             raise ProtocolError(f"a list of digests of {len(body)} bytes")
-        digests = (body[at : at + DIGEST_SIZE] for at in range(8, len(body), DIGEST_SIZE))
-        return cls(number, int.from_bytes(body[:8], "big"), tuple(digests))
+        first = int.from_bytes(body[:8], "big")
+        *digests, seal = (body[at : at + DIGEST_SIZE] for at in range(8, len(body), DIGEST_SIZE))
+        return cls(number, first, tuple(digests), seal)
 
 
 class Pack(NamedTuple):
@@ -423,7 +431,7 @@ FORMS: dict[type[Message], Form] = {
     FileInfo: Form(0x41, 36 + DIGEST_SIZE, 256),
     Chunk: Form(0x42, 1, CHUNK_MOST),
     Digest: Form(0x43, 8 + DIGEST_SIZE, 8 + DIGEST_SIZE),
-    DigestList: Form(0x44, 8 + DIGEST_SIZE, 8 + LISTED_MOST * DIGEST_SIZE),
+    DigestList: Form(0x44, 8 + 2 * DIGEST_SIZE, 8 + (LISTED_MOST + 1) * DIGEST_SIZE),
     Pack: Form(0x45, 8 + DIGEST_SIZE, PACK_MOST),
     End: Form(0x4E, 8, 256),
     Error: Form(0x4F, 2, 2 + SENTENCE_MOST),
@@ -432,6 +440,12 @@ FORMS: dict[type[Message], Form] = {
 
 Request = Get | GetDigests | Tree | Pick
 Answer = FileInfo | Chunk | Digest | DigestList | Pack | End | Error
+
+
+def _check_seal(seal: bytes) -> bytes:
+    if len(seal) != DIGEST_SIZE:
+        raise WrongUse(f"a seal of {len(seal)} bytes; it has {DIGEST_SIZE}")
+    return seal
 
 
 def check_tag(tag: bytes) -> bytes:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 from tcpdl import digest
 from tcpdl.client.url import Location
@@ -53,6 +53,8 @@ Piece = Message | Payload | Ending | bytes
 
 Pieces = Iterator[Piece]
 
+Sealed = TypeVar("Sealed", FileInfo, DigestList)
+
 
 class Asked(NamedTuple):
     """A request, as a hook is told of it."""
@@ -65,9 +67,9 @@ class Asked(NamedTuple):
     algorithm: int
     """The digest that was chosen."""
 
-    def seal(self, info: FileInfo) -> FileInfo:
-        """`info`, as it belongs into the answer to this."""
-        return sealed(info, self.request, self.algorithm)
+    def seal(self, message: Sealed) -> Sealed:
+        """`message`, as it belongs into the answer to this."""
+        return sealed(message, self.request, self.algorithm)
 
 
 Hook = Callable[[Asked, Pieces], Iterable[Piece]]
@@ -142,7 +144,12 @@ class NativeServer:
         return found
 
     def forget(self) -> None:
-        """Count from nothing."""
+        """Count from nothing, once all connections are over, which the client has ended."""
+        ending = self.threads[1:]
+        for thread in ending:
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+        del self.threads[1 : 1 + len(ending)]
         self.payload = self.connections = 0
         self.asked = []
 
@@ -236,7 +243,7 @@ class NativeServer:
             for at in range(first, until, 1024):
                 listed = range(at, min(at + 1024, until))
                 digests = tuple(_digest(algorithm, file, index) for index in listed)
-                yield DigestList(request.id, at, digests)
+                yield sealed(DigestList(request.id, at, digests), request, algorithm)
         else:
             yield from self._runs(request, file, algorithm)
         yield End(request.id)
@@ -367,10 +374,10 @@ class _Connection:
         raise _Ended
 
 
-def sealed(info: FileInfo, request: Get | GetDigests, algorithm: int) -> FileInfo:
-    """`info`, as it belongs into the answer to `request`."""
+def sealed(message: Sealed, request: Get | GetDigests, algorithm: int) -> Sealed:
+    """`message`, as it belongs into the answer to `request`."""
     asked = native.encode(request)
-    return info._replace(seal=digest.digest(algorithm, asked, info.unsealed))
+    return message._replace(seal=digest.digest(algorithm, asked, message.unsealed))
 
 
 def _reset(sock: socket.socket) -> None:

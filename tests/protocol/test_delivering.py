@@ -73,12 +73,12 @@ def test_pipelined_requests(cut: int, connect: Any, say: Any, got: Any) -> None:
             say.info(8, size) + native.encode(DigestList(8, 0, digests)) + native.encode(End(8)),
         ]
     )
-    for at in range(0, len(whole), cut):
-        wire.hear(whole[at : at + cut])
+    wire.feed(wire.sealed(whole), cut)
     assert fired == list(range(8))
     assert got(asked[0]) == b"hello\n"
     assert got(asked[1]) == b""
-    assert got(asked[2]) == FileInfo(3, size, 0, 0o644, SHIFT, say.tag)
+    told = FileInfo(3, size, 0, 0o644, SHIFT, say.tag)
+    assert got(asked[2]).unsealed == told.unsealed
     with pytest.raises(protocol.NotServed, match=r"no\\x1b such file") as caught:
         got(asked[3])
     assert caught.value.code == native.ABSENT
@@ -153,7 +153,7 @@ def test_threads_check_long_chunks_and_order_is_kept(wire: Any, say: Any, got: A
     at = 0
     while at < len(rest) or world.jobs:
         if not wire.held and at < len(rest):
-            wire.hear(rest[at : at + 50_000])
+            wire.feed(rest[at : at + 50_000])
             at += 50_000
         else:
             world.jobs.pop(0)()
@@ -245,16 +245,28 @@ def test_a_damaged_pack_is_not_delivered(wire: Any, content: bytes, say: Any, go
 def test_no_flipped_bit_is_ever_delivered(connect: Any, say: Any) -> None:
     data = b"hello\n"
     answer = say.greeting + say.file(1, data)
+    told: list[int | None] = []
     for at in range(len(answer) * 8):
-        flipped = bytearray(answer)
-        flipped[at // 8] ^= 1 << at % 8
         wire = connect()
         parts: list[bytes] = []
-        result = wire.client.get("x", parts.append).addErrback(lambda _: None)
-        wire.hear(bytes(flipped))
+        infos: list[Any] = []
+        result = wire.client.get("x", parts.append)
+        flipped = bytearray(wire.sealed(answer))
+        flipped[at // 8] ^= 1 << at % 8
+        result.addCallbacks(infos.append, lambda _: None)
+        wire.feed(bytes(flipped))
         wire.lose(ConnectionDone())
         assert result.called
         assert parts in ([], [data])
+        for info in infos:
+            assert parts == [data]
+            assert (info.size, info.mtime_ns, info.mode, info.tag) == (6, 0, 0o644, say.tag)
+            told.append(at // 8)
+    # Only what says nothing of the file may be another: version, unused bits, the time held.
+    file = len(say.greeting) + 8
+    held = len(answer) - 8
+    harmless = {6, file + 16, file + 19, *range(held, held + 4)}
+    assert set(told) <= harmless
 
 
 # Consumers.
@@ -328,13 +340,14 @@ def test_a_consumer_that_goes_on_at_once(wire: Any, say: Any, got: Any, consumer
 
 def test_a_consumer_that_stops_cancels(wire: Any, say: Any, got: Any, consumer: Any) -> None:
     result = wire.client.get("x", consumer)
-    wire.hear(say.file(1)[:100_000])
+    answer = wire.sealed(say.file(1))
+    wire.feed(answer[:100_000])
     producer, consumer.producer = consumer.producer, None
     producer.stopProducing()
     with pytest.raises(CancelledError):
         got(result)
     assert consumer.data == DATA[:0]
-    wire.hear(say.file(1)[100_000:])
+    wire.feed(answer[100_000:])
     assert wire.world.getDelayedCalls() == []
 
 

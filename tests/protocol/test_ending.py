@@ -26,11 +26,12 @@ ONE = b"hello\n"
 # Cancellation.
 
 
-@pytest.mark.parametrize("came", [0, 4, 44, 60, CHUNK, 2 * CHUNK + 100, 1 << 30])
+@pytest.mark.parametrize("came", [0, 4, 44, 60, 76, 100, CHUNK, 2 * CHUNK + 100, 1 << 30])
 def test_cancelled_at_every_stage(wire: Any, say: Any, got: Any, came: int) -> None:
     parts: list[bytes] = []
     result = wire.client.get("x", parts.append)
-    wire.hear(say.file(1)[:came])
+    answer = wire.sealed(say.file(1))
+    wire.feed(answer[:came])
     delivered = list(parts)
     finished = result.called
     result.cancel()
@@ -40,19 +41,19 @@ def test_cancelled_at_every_stage(wire: Any, say: Any, got: Any, came: int) -> N
         with pytest.raises(CancelledError):
             got(result)
     later = wire.client.get_bytes("y")
-    wire.hear(say.file(1)[came:] + say.file(2, ONE))
+    wire.feed(answer[came:] + wire.sealed(say.file(2, ONE)))
     assert parts == delivered
     assert got(later) == ONE
 
 
 def test_cancelled_while_a_thread_is_at_it(wire: Any, say: Any, got: Any) -> None:
     result = wire.client.get("x", pytest.fail)
-    answer = say.file(1, shift=17)
-    wire.hear(answer[:150_000])
+    answer = wire.sealed(say.file(1, shift=17))
+    wire.feed(answer[:150_000])
     result.cancel()
     later = wire.client.get_bytes("y")
     wire.world.jobs.pop()()
-    wire.hear(answer[150_000:] + say.file(2, ONE))
+    wire.feed(answer[150_000:] + wire.sealed(say.file(2, ONE)))
     assert wire.world.jobs == [], "what is thrown away is not checked"
     assert got(later) == ONE
     with pytest.raises(CancelledError):
@@ -122,10 +123,10 @@ def test_cancelled_by_what_takes_it(wire: Any, say: Any, got: Any) -> None:
 def test_a_silent_server_is_not_waited_for(wire: Any, say: Any, got: Any) -> None:
     wire.world.advance(1000)  # nothing is asked, so nothing is late
     first, second = wire.client.get_bytes("x"), wire.client.get_bytes("y")
-    answer = say.file(1, ONE)
+    answer = wire.sealed(say.file(1, ONE))
     for at in range(len(answer)):
         wire.world.advance(29)
-        wire.hear(answer[at : at + 1])
+        wire.feed(answer[at : at + 1])
     assert got(first) == ONE
     wire.world.advance(29)
     assert not wire.aborted
@@ -154,7 +155,7 @@ def test_all_that_was_asked_fails_with_the_reason(
     wire: Any, say: Any, got: Any, reason: type[Exception]
 ) -> None:
     asked = [wire.client.get_bytes(str(number)) for number in range(200)]
-    wire.hear(say.file(1, ONE) + say.file(2)[:1000])
+    wire.feed(wire.sealed(say.file(1, ONE)) + wire.sealed(say.file(2))[:1000])
     wire.lose(reason())
     assert got(asked[0]) == ONE
     for lost in (*asked[1:], wire.client.get("x", print), wire.client.get("x", print, 1)):
@@ -166,12 +167,13 @@ def test_all_that_was_asked_fails_with_the_reason(
 def test_what_came_before_a_loss_counts(wire: Any, say: Any, got: Any, consumer: Any) -> None:
     first, second = wire.client.get("x", consumer), wire.client.get_bytes("y")
     third, fourth = wire.client.get_bytes("z"), wire.client.get_bytes("w")
-    answer = say.file(1, shift=17)
-    wire.hear(answer[:-200])
+    answer = wire.sealed(say.file(1, shift=17))
+    rest = wire.sealed(say.file(2, ONE) + say.file(3, shift=17) + say.file(4, ONE))
+    wire.feed(answer[:-200])
     wire.world.jobs.pop()()
     consumer.producer.pauseProducing()
     # As a TLS layer does, which has more in its hands when it is told to pause.
-    wire.hear(answer[-200:] + say.file(2, ONE) + say.file(3, shift=17) + say.file(4, ONE)[:-1])
+    wire.feed(answer[-200:] + rest[:-1])
     wire.lose(ConnectionDone())
     assert got(second) == ONE
     with pytest.raises(ConnectionDone):
@@ -248,6 +250,9 @@ REST = native.encode(Chunk(1, SIZE - CHUNK)) + bytes(SIZE - CHUNK)
 PROOF = Digest(1, 0, b"." * 32)
 LONG = FileInfo(1, 3 * CHUNK, 0, 0o644, SHIFT, TAG)
 
+SEAL = "damaged on its way"
+"""What is said of an answer to something else. No lie below is to be noticed by that."""
+
 FILE_LIES: dict[str, list[Any]] = {
     "a digest of no chunk": [INFO, PROOF],
     "a digest of another chunk": [INFO, RUN, PROOF._replace(chunk=1)],
@@ -289,8 +294,9 @@ def test_a_lie_about_a_file(wire: Any, got: Any, lie: str, cancelled: bool, cut:
     wire.hear(b"anything")
     for lost in (wire.client.info("y"), *([] if cancelled or "too many" in lie else [result])):
         expected = protocol.Damaged if lost is result and result_is_damage(lie) else ProtocolError
-        with pytest.raises(expected):
+        with pytest.raises(expected) as caught:
             got(lost)
+        assert SEAL not in str(caught.value)
 
 
 def result_is_damage(lie: str) -> bool:
@@ -299,9 +305,9 @@ def result_is_damage(lie: str) -> bool:
 
 
 def _tell(wire: Any, said: list[Any], cut: int) -> None:
-    whole = b"".join(one if isinstance(one, bytes) else native.encode(one) for one in said)
-    for at in range(0, len(whole), cut):
-        wire.hear(whole[at : at + cut])
+    for one in said:
+        # What comes before may make the client ask for what this is the answer to.
+        wire.feed(wire.sealed(one), cut)
 
 
 OTHER_LIES: dict[str, tuple[str, list[Any]]] = {
@@ -337,7 +343,44 @@ def test_a_lie_about_something_else(wire: Any, got: Any, lie: str) -> None:
     result = ask[what](wire.client)
     _tell(wire, said, 1 << 30)
     assert wire.aborted
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ProtocolError) as caught:
+        got(result)
+    assert SEAL not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": b"y"}, {"offset": 1}, {"length": 7}, {"tag": TAG}, {"id": 2}]
+)
+def test_an_answer_to_another_question(
+    wire: Any, say: Any, got: Any, change: dict[str, Any]
+) -> None:
+    """As it comes when the request was damaged on its way."""
+    result = wire.client.get("x", pytest.fail)
+    [request] = wire.asked()
+    heard = native.encode(request._replace(**change))
+    wire.hear(INFO._replace(seal=say.sha256(heard + INFO.unsealed)))
+    assert wire.aborted
+    with pytest.raises(ProtocolError, match=SEAL):
+        got(result)
+
+
+@pytest.mark.parametrize("change", [{"name": b"y"}, {"flags": 0}, {"shares": 2}])
+def test_a_pack_of_another_folder(wire: Any, say: Any, got: Any, change: dict[str, Any]) -> None:
+    result = wire.client.tree("x", pytest.fail)
+    [request] = wire.asked()
+    body = say.pack(1, Entry(LISTED, b"a"))[8:-32]
+    heard = native.encode(request._replace(**change))
+    wire.hear(native.Pack(1, body + say.sha256(heard + body)), End(1, packs=1))
+    with pytest.raises(protocol.Damaged):
+        got(result)
+
+
+@pytest.mark.parametrize(("sent", "said"), [(0, 1), (1, 2), (2, 1), (2, 3)])
+def test_packs_that_are_not_as_many(wire: Any, say: Any, got: Any, sent: int, said: int) -> None:
+    result = wire.client.tree("x", lambda entries: None)
+    wire.hear(*[say.pack(1, Entry(LISTED, b"a"))] * sent, End(1, packs=said))
+    assert wire.aborted
+    with pytest.raises(ProtocolError, match="packs"):
         got(result)
 
 

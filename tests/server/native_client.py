@@ -18,7 +18,7 @@ from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.native import NativeFactory
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
-from tcpdl.wire.native import SHA256, FileInfo, Request
+from tcpdl.wire.native import SHA256, DigestList, FileInfo, Request
 from tests.server.conftest import Connect, Connection, move
 
 HELLO = native.preface(SHA256)
@@ -121,6 +121,6 @@ class NativeServer:
         move(self.clock, seconds)
 
 
-def sealed(request: Request, info: FileInfo) -> bytes:
-    """The seal that `info` should have in the answer to `request`."""
-    return digest.digest(SHA256, native.encode(request), info.unsealed)
+def sealed(request: Request, message: FileInfo | DigestList) -> bytes:
+    """The seal that `message` should have in the answer to `request`."""
+    return digest.digest(SHA256, native.encode(request), message.unsealed)

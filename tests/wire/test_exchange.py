@@ -121,7 +121,7 @@ LENGTHS = {
     FileInfo: (68, 256),
     Chunk: (1, 16_777_216),
     Digest: (40, 40),
-    DigestList: (40, 32_776),
+    DigestList: (72, 32_808),
     Pack: (40, 4_194_304),
     End: (8, 256),
     Error: (2, 1026),

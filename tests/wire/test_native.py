@@ -86,7 +86,7 @@ def parts(number: int) -> st.SearchStrategy[Read]:
     runs = st.binary(min_size=1, max_size=40).map(lambda run: (Chunk(number, len(run)), run))
     digests = st.builds(Digest, st.just(number), U64, DIGESTS)
     lists = st.lists(DIGESTS, min_size=1, max_size=3).map(tuple)
-    listed = st.builds(DigestList, st.just(number), U64, lists)
+    listed = st.builds(DigestList, st.just(number), U64, lists, DIGESTS)
     packs = st.builds(Pack, st.just(number), st.binary(min_size=40, max_size=80))
     errors = st.builds(
         Error,
@@ -206,8 +206,8 @@ LAYOUTS: list[tuple[Any, bytes]] = [
     (Chunk(4, CHUNK_MOST), body("42 00 0004 01000000")),
     (Digest(4, 258, b"\xdd" * 32), body("43 00 0004 00000028 0000000000000102", "dd" * 32)),
     (
-        DigestList(4, 1, (b"\xdd" * 32, b"\xee" * 32)),
-        body("44 00 0004 00000048 0000000000000001", "dd" * 32, "ee" * 32),
+        DigestList(4, 1, (b"\xdd" * 32, b"\xee" * 32), b"\xff" * 32),
+        body("44 00 0004 00000068 0000000000000001", "dd" * 32, "ee" * 32, "ff" * 32),
     ),
     (Pack(5, b"p" * 40), body("45 00 0005 00000028", "70" * 40)),
     (End(5, 0x01020304), body("4e 00 0005 00000008 01020304 00000000")),
@@ -349,8 +349,10 @@ def framed(kind: type[Any], content: bytes) -> bytes:
             for shift in CHUNK_SHIFTS
         ),
         (FileInfo, struct.pack("!QqHBx16s32x", 0, 0, 0, 20, ANY_TAG)),
-        (DigestList, bytes(8 + 33)),
-        (DigestList, bytes(8 + 63)),
+        (FileInfo, struct.pack("!QqHBx16s32x", 6, 0, 0o1644, 20, TAG)),
+        (FileInfo, struct.pack("!QqHBB16s32x", 6, 0, 0o644, 20, 1, TAG)),
+        (DigestList, bytes(8 + 65)),
+        (DigestList, bytes(8 + 95)),
     ],
 )
 def test_nonsense(kind: type[Any], content: bytes) -> None:
@@ -366,12 +368,6 @@ def test_what_later_versions_may_add_is_ignored() -> None:
     more = framed(FileInfo, INFO.body() + b"m" * (256 - 68)) + framed(End, end + b"m" * 248)
     found = read(Incoming(State.ANSWER), [HELLO + more])
     assert found == [(INFO, b""), (End(7, 5), b"")]
-
-
-def test_only_permission_bits_are_taken() -> None:
-    body = struct.pack("!QqHBx16s32x", 6, 0, 0o107644, 20, TAG)
-    (info, _), *_ = read(Incoming(State.ANSWER), [HELLO + framed(FileInfo, body)])
-    assert info == INFO
 
 
 def test_sentence_that_is_no_utf8() -> None:

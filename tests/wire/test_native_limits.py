@@ -142,6 +142,7 @@ def test_longest(message: Any) -> None:
         Digest(1, -1, b"d" * 32),
         DigestList(1, 0, ()),
         DigestList(1, 0, (b"d" * 33,)),
+        DigestList(1, 0, (b"d" * 32,), bytes(31)),
         DigestList(1, 0, (b"d" * 31, b"d" * 33)),  # together as long as two
         DigestList(1, 0, (b"d" * 32,) * (native.LISTED_MOST + 1)),
         Pack(1, b"p" * 39),
@@ -203,7 +204,7 @@ ANYTHING: st.SearchStrategy[Any] = st.one_of(
     st.builds(FileInfo, NUMBERS, U64, U64, U16, st.integers(14, 26), TAGS, DIGESTS),
     st.builds(Chunk, NUMBERS, st.integers(-1, CHUNK_MOST + 1)),
     st.builds(Digest, NUMBERS, U64, DIGESTS),
-    st.builds(DigestList, NUMBERS, U64, st.lists(DIGESTS, max_size=3).map(tuple)),
+    st.builds(DigestList, NUMBERS, U64, st.lists(DIGESTS, max_size=3).map(tuple), DIGESTS),
     st.builds(Pack, NUMBERS, st.binary(min_size=30, max_size=50)),
     st.builds(End, NUMBERS, U64, st.integers(0, 5)),
     st.builds(Error, NUMBERS, U16, st.text()),

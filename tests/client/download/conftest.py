@@ -17,12 +17,18 @@ from tcpdl.client.download import Fetched, download
 from tcpdl.client.pace import Growth
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
+from tcpdl.wire import native
+from tcpdl.wire.native import Digest, End, FileInfo
 from tests.client.native_server import NativeServer
 
 CHUNK = 1 << 16
 NAME = "file.bin"
 PART = "file.bin.tcpdl-part"
 RECORD = "file.bin.tcpdl-record"
+BETWEEN = native.PREFACE.size + native.HEADER.size + native.FORMS[FileInfo].least
+"""Bytes of an answer before its first run's header."""
+DIGEST = native.HEADER.size + native.FORMS[Digest].least
+END = native.HEADER.size + native.FORMS[End].least
 SMALL_ANSWER = 400
 """More than the messages around the bytes of one chunk."""
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcpdl.client.errors import Damaged
+from tcpdl.client.errors import ClientError, Damaged, Garbled
 from tcpdl.client.worker import DAMAGED_MOST
 from tcpdl.wire import native
-from tcpdl.wire.native import Digest, Get
+from tcpdl.wire.native import Digest, FileInfo, Get
 from tests.client.download.conftest import CHUNK, NAME, Fetch, some
 from tests.client.native_server import Asked, NativeServer, Payload, Pieces, flip
 
@@ -106,12 +106,21 @@ def test_digest_always(server: NativeServer, fetch: Fetch) -> None:
 
 
 @pytest.mark.parametrize("algorithm", [native.SHA256, native.BLAKE3])
-def test_digest_of_the_other_algorithm(algorithm: int, server: NativeServer, fetch: Fetch) -> None:
+@pytest.mark.parametrize(
+    ("seals", "error"), [(True, Damaged), (False, Garbled)], ids=["but the seal", "and the seal"]
+)
+def test_digest_of_the_other_algorithm(
+    seals: bool, error: type[ClientError], algorithm: int, server: NativeServer, fetch: Fetch
+) -> None:
     """What it says it speaks, and what it computes, are two things."""
-    honest = server.answer
+
+    def confused(asked: Asked, _pieces: Pieces) -> Pieces:
+        for piece in server.answer(asked.request, 3 - asked.algorithm):
+            yield asked.seal(piece) if seals and isinstance(piece, FileInfo) else piece
+
     server.choose = lambda offered: algorithm  # type: ignore[method-assign]
-    server.answer = lambda request, _: honest(request, 3 - algorithm)  # type: ignore[method-assign]
-    with pytest.raises(Damaged):
+    server.hook = confused
+    with pytest.raises(error):
         fetch(server.put(b"f", some(SHORT)))
     assert not fetch.path.exists()
 

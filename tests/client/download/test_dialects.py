@@ -152,7 +152,6 @@ def test_bytes_are_too_many(serve: Serve) -> None:
         fetch_bytes(f"127.0.0.1:{port}/f", timeout=5, most=4)
 
 
-@pytest.mark.xfail(raises=OSError, strict=True, reason="it is not made a ClientError")
 def test_bytes_in_the_raw_dialect_break_off(serve: Serve, reset: Script) -> None:
     def script(sock: socket.socket) -> None:
         while sock.recv(65536):
@@ -216,7 +215,6 @@ def test_message_says_where_the_part_is(server: NativeServer, get: Get) -> None:
     assert data.startswith((get.folder / PART).read_bytes())
 
 
-@pytest.mark.xfail(strict=True, reason="only done for ConnectionBroken")
 def test_message_says_where_the_part_is_if_the_server_is_gone(
     server: NativeServer, get: Get
 ) -> None:
@@ -250,7 +248,6 @@ def test_no_fall_back_where_a_record_is(server: NativeServer, get: Get) -> None:
 
 
 @pytest.mark.parametrize("size", [CHUNK // 2, CHUNK])
-@pytest.mark.xfail(strict=True, reason="small files have no record, and so it is forgotten")
 def test_no_fall_back_once_it_has_answered(size: int, server: NativeServer, get: Get) -> None:
     break_off(server, CHUNK // 4)
     with pytest.raises(ClientError) as raised:

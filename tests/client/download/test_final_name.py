@@ -58,7 +58,6 @@ def test_complete_and_read_only(server: NativeServer, fetch: Fetch) -> None:
     assert fetch(server.put(b"f", some(SIZE))).unchanged
 
 
-@pytest.mark.xfail(strict=True, reason="an empty file is made anew")
 def test_empty_and_the_same(server: NativeServer, fetch: Fetch) -> None:
     fetch.path.touch()
     before = identity(fetch.path)
@@ -124,18 +123,15 @@ def test_older_version(old: bytes, server: NativeServer, fetch: Fetch) -> None:
     assert fetch.names == {NAME}
 
 
-@pytest.mark.xfail(strict=True, reason="a file of less than a chunk is taken for a beginning")
 @pytest.mark.parametrize("old", [b"x", b"my own notes", some(CHUNK - 1, 1)])
 def test_older_version_of_less_than_a_chunk(old: bytes, server: NativeServer, fetch: Fetch) -> None:
     test_older_version(old, server, fetch)
 
 
-@pytest.mark.xfail(strict=True, reason="what comes after the last whole chunk is not compared")
 def test_older_version_that_differs_at_its_end(server: NativeServer, fetch: Fetch) -> None:
     test_older_version(some(SIZE)[: 4 * CHUNK] + b"mine", server, fetch)
 
 
-@pytest.mark.xfail(strict=True, reason="the file under the final name is not looked at")
 def test_record_left_behind(server: NativeServer, fetch: Fetch) -> None:
     """As by a process that was killed when it had given the file its name."""
     data = some(SIZE)

@@ -171,7 +171,6 @@ def test_file_that_became_empty(server: NativeServer, fetch: Fetch) -> None:
     assert fetch.names == {NAME}
 
 
-@pytest.mark.xfail(strict=True, reason="a chunk known to be wrong is first asked for by one byte")
 def test_chunks_that_are_wrong_are_asked_for_at_once(server: NativeServer, fetch: Fetch) -> None:
     fetch.part.write_bytes(some(SIZE, 1))
     fetch(server.put(b"f", some(SIZE)))

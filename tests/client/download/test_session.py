@@ -6,16 +6,18 @@ import socket
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tcpdl.client import session as sessions
 from tcpdl.client.errors import ConnectionBroken, NothingThere, OtherDialect
-from tcpdl.client.session import Session
+from tcpdl.client.session import LOW_WATER, Session, low_water
 from tcpdl.wire import native
 from tcpdl.wire.native import Chunk, Digest, End, FileInfo, Get
-from tests.client.download.conftest import CHUNK, Fetch, Start, some
+from tests.client.download.conftest import BETWEEN, CHUNK, Fetch, Start, some
 from tests.client.native_server import SECONDS, Asked, Ending, NativeServer, Payload, Piece, Pieces
 
-LONG = 24 * CHUNK
+LONG = 40 * CHUNK
 
 
 def test_round_trip(server: NativeServer) -> None:
@@ -80,7 +82,7 @@ def test_interrupted_from_another_thread(server: NativeServer) -> None:
 
 
 def test_run_that_breaks_off(server: NativeServer) -> None:
-    server.cuts = [(60 + 8 + 100, Ending.FIN)]
+    server.cuts = [(BETWEEN + 8 + 100, Ending.FIN)]
     server.put(b"f", some(1000))
     with Session("127.0.0.1", server.port, 5) as session:
         session.ask(lambda number: Get(number, b"f"))
@@ -93,6 +95,16 @@ def test_run_that_breaks_off(server: NativeServer) -> None:
 # A fast stream wakes the client less often, but never lets it wait for what does not come.
 
 
+@given(left=st.integers(1, 1 << 24), room=st.integers(1, 1 << 20))
+def test_low_water(left: int, room: int) -> None:
+    """With less than the mark taken, as much again must still be to come: or it waits in vain."""
+    mark = low_water(left, room)
+    assert 1 <= mark <= min(room, LOW_WATER)
+    assert mark == 1 or (mark - 1) + mark < left
+    # It is no lower than it must be.
+    assert mark == min(room, LOW_WATER) or 2 * min(room, LOW_WATER) > left
+
+
 @pytest.mark.parametrize("shift", [16, 20, 24])
 @pytest.mark.parametrize("left", [1, 1000, 40_000])
 def test_end_of_a_run_that_trickles(
@@ -102,12 +114,11 @@ def test_end_of_a_run_that_trickles(
     monkeypatch.setattr(sessions, "LATELY", CHUNK)
     monkeypatch.setattr(sessions, "FAST", 1)
     server = serving(shift=shift)
-    seen: set[int] = set()
-    set_low_water = Session._set_low_water
+    seen: list[tuple[int, int]] = []
 
-    def low_water(self: Session, count: int) -> None:
-        seen.add(count)
-        set_low_water(self, count)
+    def mark(left: int, room: int) -> int:
+        seen.append((low_water(left, room), left))
+        return seen[-1][0]
 
     def trickle(_asked: Asked, pieces: Pieces) -> Pieces:
         for piece in pieces:
@@ -125,12 +136,14 @@ def test_end_of_a_run_that_trickles(
             for at in range(0, len(piece.data), each)
         ]
 
-    monkeypatch.setattr(Session, "_set_low_water", low_water)
+    monkeypatch.setattr(sessions, "low_water", mark)
     server.hook = trickle
     fetch(server.put(b"f", some(LONG)), timeout=3.0)
     assert fetch.path.read_bytes() == some(LONG)
     assert server.connections == 1
-    assert max(seen) > 1  # it was thought to be fast
+    assert all(count == 1 or 2 * count <= left for count, left in seen)
+    # Where a run is longer than the room for it, what is still to come allows for more.
+    assert (max(count for count, _ in seen) > 1) == (shift > 16)
 
 
 def test_silence_within_a_fast_run(
@@ -143,7 +156,7 @@ def test_silence_within_a_fast_run(
     server.files.clear()
     location = server.put(b"f", data)
     server.files[b"f"] = server.files[b"f"]._replace(shift=20)
-    server.cuts = [(60 + 8 + 10 * CHUNK + 99, Ending.STALL)]
+    server.cuts = [(BETWEEN + 8 + 10 * CHUNK + 99, Ending.STALL)]
     fetch(location, timeout=0.2)
     assert fetch.path.read_bytes() == data
     assert server.payload == LONG
