@@ -32,7 +32,6 @@ HEADER = struct.Struct("!BBHI")
 
 _RANGE = struct.Struct("!16sQQ")  # of Get and GetDigests: tag, first, how many
 _FILE = struct.Struct("!QqHBB16s")  # size, mtime, mode, chunk shift, 0, tag
-
 _FILE_SEALED = struct.Struct(_FILE.format + "32s")  # the same, and its seal
 _END = struct.Struct("!II")  # milliseconds held, packs
 
@@ -179,7 +178,7 @@ class Get(NamedTuple):
     tag: bytes = ANY_TAG
 
     def body(self) -> bytes:
-        return _RANGE.pack(check_tag(self.tag), self.offset, self.length) + self.name
+        return _RANGE.pack(_sized("tag", self.tag, TAG_SIZE), self.offset, self.length) + self.name
 
     @classmethod
     def parse(cls, number: int, body: bytes) -> Get:
@@ -199,7 +198,7 @@ class GetDigests(NamedTuple):
     tag: bytes = ANY_TAG
 
     def body(self) -> bytes:
-        return _RANGE.pack(check_tag(self.tag), self.first, self.chunks) + self.name
+        return _RANGE.pack(_sized("tag", self.tag, TAG_SIZE), self.first, self.chunks) + self.name
 
     @classmethod
     def parse(cls, number: int, body: bytes) -> GetDigests:
@@ -280,13 +279,13 @@ class FileInfo(NamedTuple):
     @property
     def unsealed(self) -> bytes:
         """What the seal is over, besides the request."""
-        tag = check_tag(self.tag)
+        tag = _sized("tag", self.tag, TAG_SIZE)
         if self.mode & ~0o777:
             raise WrongUse(f"mode {self.mode:#o} is more than permission bits")
         return _FILE.pack(self.size, self.mtime_ns, self.mode, self.chunk_shift, 0, tag)
 
     def body(self) -> bytes:
-        return self.unsealed + _check_seal(self.seal)
+        return self.unsealed + _sized("seal", self.seal, DIGEST_SIZE)
 
     @classmethod
     def parse(cls, number: int, body: bytes) -> FileInfo:
@@ -352,7 +351,7 @@ class DigestList(NamedTuple):
         return struct.pack("!Q", self.first) + b"".join(self.digests)
 
     def body(self) -> bytes:
-        return self.unsealed + _check_seal(self.seal)
+        return self.unsealed + _sized("seal", self.seal, DIGEST_SIZE)
 
     @classmethod
     def parse(cls, number: int, body: bytes) -> DigestList:
@@ -442,14 +441,7 @@ Request = Get | GetDigests | Tree | Pick
 Answer = FileInfo | Chunk | Digest | DigestList | Pack | End | Error
 
 
-def _check_seal(seal: bytes) -> bytes:
-    if len(seal) != DIGEST_SIZE:
-        raise WrongUse(f"a seal of {len(seal)} bytes; it has {DIGEST_SIZE}")
-    return seal
-
-
-def check_tag(tag: bytes) -> bytes:
-    """`tag`, if it has the length of one. Raises `WrongUse`."""
-    if len(tag) != TAG_SIZE:
-        raise WrongUse(f"a tag of {len(tag)} bytes; it has {TAG_SIZE}")
-    return tag
+def _sized(what: str, value: bytes, size: int) -> bytes:
+    if len(value) != size:
+        raise WrongUse(f"a {what} of {len(value)} bytes; it has {size}")
+    return value
