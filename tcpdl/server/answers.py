@@ -22,6 +22,7 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refused
 from tcpdl.content.source import File, Source
 from tcpdl.digest import FileEnded
+from tcpdl.server.answering import Gone
 from tcpdl.server.plain import plain
 from tcpdl.server.sending import send_file
 from tcpdl.server.transport import FileCutShort
@@ -52,10 +53,6 @@ _CODES: dict[type[Exception], int] = {
 }
 
 _log = Logger()
-
-
-class Gone(Exception):
-    """The connection was lost while it was being served."""
 
 
 class Failed(Exception):

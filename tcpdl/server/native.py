@@ -13,19 +13,18 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IPushProducer
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from tcpdl import digest
 from tcpdl.content.digests import Digests
 from tcpdl.content.source import Source
-from tcpdl.server.answers import Answers, Gone
+from tcpdl.server.answering import AnsweringProtocol, Gone
+from tcpdl.server.answers import Answers
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.lingering import LingeringProtocol
-from tcpdl.server.peer import is_near, peer_name
+from tcpdl.server.peer import is_near
 from tcpdl.server.plain import plain
 from tcpdl.server.working import Workers
 from tcpdl.wire import native
@@ -46,8 +45,7 @@ not let us, the system's own stays."""
 _log = Logger()
 
 
-@implementer(IPushProducer)
-class Native(LingeringProtocol):
+class Native(AnsweringProtocol):
     """One connection: any number of requests."""
 
     factory: NativeFactory
@@ -60,9 +58,6 @@ class Native(LingeringProtocol):
         self._requests: deque[Request] = deque()
         self._answering = False
         self._ended = False
-        self._lost = False
-        self._full: Deferred[None] | None = None
-        self._waiting = False
         self._paused = False
         self._refusal: native.Error | None = None
 
@@ -128,6 +123,7 @@ class Native(LingeringProtocol):
         answers = Answers(self, self.factory.source, self.factory.digests, self.factory.workers)
         while self._requests and not self._lost and not self._ended:
             await answers.answer(self._requests.popleft())
+            await self.drained()
             if self._paused and len(self._requests) < PENDING_MOST // 2:
                 self._read()
         self._answering = False
@@ -154,50 +150,6 @@ class Native(LingeringProtocol):
             # Twisted's own transports take nothing but bytes.
             self.transport.write(b"".join(parts))
 
-    async def until(self, work: Deferred[Any]) -> Any:
-        """What our own `work` comes to, be it slow: a client that waits for it is not stalled.
-
-        Raises `Gone` if the connection is lost meanwhile.
-        """
-        self._waiting = True
-        try:
-            return await work
-        finally:
-            self._waiting = False
-            if self._lost:
-                raise Gone
-
-    async def room(self) -> None:
-        """Wait until the transport takes more. Raises `Gone` if the connection is lost."""
-        if self._full is not None:
-            await self._full
-        if self._lost:
-            raise Gone
-
-    @property
-    def gone(self) -> bool:
-        """The connection was lost. May be asked by any thread."""
-        return self._lost
-
-    @property
-    def peer(self) -> str:
-        """The client, for the log."""
-        return peer_name(self.transport.getPeer())
-
-    # IPushProducer, while packs are sent.
-
-    def pauseProducing(self) -> None:
-        if self._full is None:
-            self._full = Deferred()
-
-    def resumeProducing(self) -> None:
-        full, self._full = self._full, None
-        if full is not None:
-            full.callback(None)
-
-    def stopProducing(self) -> None:
-        """The connection was lost."""
-
     # Ending.
 
     def overdue(self) -> None:
@@ -223,9 +175,7 @@ class Native(LingeringProtocol):
         self.finish()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._lost = True
         self._requests.clear()
-        self.resumeProducing()
         super().connectionLost(reason)
 
 

@@ -20,6 +20,9 @@ class PlainTransport:
     bytes_sent = 0
     """Bytes handed to the kernel so far."""
 
+    unsent = 0
+    """Bytes that were written and are not in the kernel's hands yet, files not counted."""
+
     def unacknowledged(self) -> int:
         """Bytes in the kernel's hands that the peer has not said to have received, an end counted
         as one; 0 where that cannot be told, and when the connection is over."""

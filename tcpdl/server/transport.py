@@ -218,6 +218,17 @@ class _FileSending(PlainTransport, tcp.Server):
         elif self.producer is not None and not self.streamingProducer:
             self.startWriting()
 
+    @property
+    def unsent(self) -> int:  # type: ignore[override]
+        unsent: int = len(self.dataBuffer) - self.offset + self._tempDataLen + self._waiting
+        return unsent
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """As the base class; one that comes while much is to be sent is paused at once."""
+        super().registerProducer(producer, streaming)
+        if self.unsent > self.bufferSize:
+            self._pause_producer()
+
     def writeSomeData(self, data: bytes) -> int | Any:
         if not data:
             return 0  # the base class asks when it has only a close to do

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.error import ConnectionLost
 
 from tcpdl import digest
+from tcpdl.server.answering import UNSENT_MOST
 from tcpdl.server.answers import Answers
 from tcpdl.server.lingering import LINGER_SECONDS, STALL_SECONDS
 from tcpdl.server.native import IDLE_SECONDS, PENDING_MOST
@@ -236,6 +237,15 @@ def test_a_client_that_does_not_read(server: NativeServer, log: Log) -> None:
     assert not client.connection.transport.connected
     assert "was broken off" in log.lines[-1]
     assert len(server.deadlines) == 0
+
+
+def test_many_requests_of_a_client_that_does_not_read(server: NativeServer) -> None:
+    (server.root / "small").write_bytes(bytes(60_000))
+    client = server.connect(sndbuf=4096)
+    client.say(*(Get(number, b"small") for number in range(20)))
+    assert client.connection.transport.unsent < UNSENT_MOST + 61_000
+    ends = [part.id for part in client.hear() if isinstance(part, End)]
+    assert ends == list(range(20))
 
 
 def test_a_client_that_reads_slowly(server: NativeServer) -> None:

@@ -1,0 +1,105 @@
+"""A protocol that answers requests in order, each when the one before has been dealt with.
+
+Imports the modules beside it. What is common to the dialects that take more than one request on a
+connection: waiting for our own threads without blaming the client, and for the client to take what
+it was sent before more is made for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.lingering import LingeringProtocol
+from tcpdl.server.peer import peer_name
+from tcpdl.server.plain import plain
+
+UNSENT_MOST = 64 * 1024
+"""Bytes that may wait to be sent when the next answer is begun: however many requests a client
+sends, and however little it reads, no more than this and one answer is held for it."""
+
+
+class Gone(Exception):
+    """The connection was lost while it was being served."""
+
+
+@implementer(IPushProducer)
+class AnsweringProtocol(LingeringProtocol):
+    """Base of the dialects that answer any number of requests."""
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        super().__init__(deadlines)
+        self._lost = False
+        self._full: Deferred[None] | None = None
+        self._waiting = False
+
+    @property
+    def gone(self) -> bool:
+        """The connection was lost. May be asked by any thread."""
+        return self._lost
+
+    @property
+    def peer(self) -> str:
+        """The client, for the log."""
+        return peer_name(self.transport.getPeer())
+
+    async def until(self, work: Deferred[Any]) -> Any:
+        """What our own `work` comes to, be it slow: a client that waits for it is not stalled.
+
+        Raises `Gone` if the connection is lost meanwhile.
+        """
+        self._waiting = True
+        try:
+            return await work
+        finally:
+            self._waiting = False
+            if self._lost:
+                raise Gone
+
+    async def room(self) -> None:
+        """Wait until the transport takes more, whose producer we are. Raises `Gone` if the
+        connection is lost."""
+        if self._full is not None:
+            await self._full
+        if self._lost:
+            raise Gone
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits to be sent that no other answer is to be begun: see `drained`."""
+        direct = plain(self.transport)
+        return direct is None or direct.unsent > UNSENT_MOST
+
+    async def drained(self) -> None:
+        """Wait until little enough waits to be sent. Raises `Gone` if the connection is lost."""
+        if not self._lost and self.crowded:
+            self.transport.registerProducer(self, True)
+            try:
+                await self.room()
+            finally:
+                self.transport.unregisterProducer()
+
+    # IPushProducer, while packs or pages are sent.
+
+    def pauseProducing(self) -> None:
+        if self._full is None:
+            self._full = Deferred()
+
+    def resumeProducing(self) -> None:
+        full, self._full = self._full, None
+        if full is not None:
+            full.callback(None)
+
+    def stopProducing(self) -> None:
+        """The connection was lost."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self.resumeProducing()
+        super().connectionLost(reason)
