@@ -34,14 +34,23 @@ LAYERS = {
     "tcpdl.wire": Layer(("tcpdl.wire",)),
     "tcpdl.digest": Layer(("tcpdl.wire", "blake3")),
     "tcpdl.content": Layer(("tcpdl.wire", "tcpdl.digest", "tcpdl.content")),
+    "tcpdl.web": Layer(
+        (
+            *("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.content", "tcpdl.web"),
+            *("httptools", "jinja2", "markupsafe", "markdown_it"),
+        )
+    ),
     "tcpdl.server": Layer(
-        ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.content", "tcpdl.server")
+        (
+            *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.content"),
+            *("tcpdl.web", "tcpdl.server"),
+        )
     ),
     "tcpdl.protocol": Layer(
         ("twisted", "zope", "tcpdl.wire", "tcpdl.digest", "tcpdl.protocol"),
     ),
     "tcpdl.service": Layer(
-        ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.server")
+        ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web", "tcpdl.server")
     ),
     "tcpdl.client": Layer(
         ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.client"), in_functions=("rich",)

@@ -45,3 +45,32 @@ def native_preface(head: bytes) -> bool | None:
     if len(head) < len(MAGIC):
         return None if MAGIC.startswith(head) else False
     return head.startswith(MAGIC)
+
+
+_ANSWERED = (b"GET /", b"HEAD /", b"OPTIONS /", b"OPTIONS *")
+_HTTP_BEGINS = (
+    *_ANSWERED,
+    *(b"GET http://", b"GET https://", b"HEAD http://", b"HEAD https://"),
+    *(b"POST /", b"PUT /", b"DELETE /", b"PATCH /", b"TRACE /", b"CONNECT ", b"PRI * "),
+)
+"""What begins a request, and hardly ever a file's name."""
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}"
+_WHOLE_LINE = re.compile(_TOKEN + rb" [^ \r\n\0]+ HTTP/[0-9](?:\.[0-9]?)?(?:[\r\n]|\Z)")
+
+
+def http_began(head: bytes) -> bool | None:
+    """Whether a connection that began with `head` is to be answered as HTTP; `None` if more bytes
+    are needed to tell.
+
+    It is if `head` begins a request that is commonly made, or already holds the whole line of one,
+    whatever its method and target: that is no name, and the answer should say what is wrong with
+    it. A name ends there or goes on, so `a b HTTP/1.1.txt` is one, and a file called `a b HTTP/1.1`
+    cannot be had this way.
+
+    A name that nothing ends is kept waiting while this is `None`. So that is the case only for the
+    beginnings of the requests that are answered with more than a refusal, such as `G` or `HEAD `.
+    """
+    if head.startswith(_HTTP_BEGINS) or _WHOLE_LINE.match(head):
+        return True
+    return None if any(begin.startswith(head) for begin in _ANSWERED) else False

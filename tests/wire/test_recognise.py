@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tcpdl.wire.native import preface
-from tcpdl.wire.recognise import http_request, native_preface, target_began
+from tcpdl.wire.recognise import http_began, http_request, native_preface, target_began
 
 unhurried = settings(deadline=None)
 
@@ -132,6 +132,73 @@ def test_no_line_is_waited_for_longer_than_servers_accept() -> None:
 def test_whether_the_target_has_begun(head: bytes, began: bool) -> None:
     assert http_request(head) is None
     assert target_began(head) is began
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"GET /", b"HEAD /a", b"OPTIONS *", b"OPTIONS /"),
+        *(b"GET /hello.txt HTTP/1.1\r\n", b"GET //"),
+        *(b"GET http://a", b"HEAD https://", b"POST /", b"PUT /a", b"DELETE /"),
+        *(b"PATCH /", b"TRACE /"),
+        *(b"CONNECT a.example:443", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /\n", b"GET /a b"),
+        # Of any method, as soon as the line is whole.
+        *(b"BREW /pot HTTP/1.1\r\n", b"M-SEARCH * HTTP/1.1\r\nHost: a\r\n\r\n"),
+        *(b"get / HTTP/1.1\r\n", b"POST http://a/ HTTP/1.1\r\n"),
+        *(b"A b HTTP/1.0\n", b"GET a HTTP/1.1\r\n", b"GET ?a HTTP/1\r"),
+        *(b"x.y / HTTP/9.9", b"A / HTTP/1"),
+        *(b"A / HTTP/1.", b"PROPFIND /\xff HTTP/1.1\r\n"),
+        *(b"!" * 32 + b" / HTTP/1.1\r\n", b"GET " + b"a" * 100_000 + b" HTTP/1.1\r\n"),
+    ],
+)
+def test_http_began(head: bytes) -> None:
+    assert http_began(head) is True
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"README", b"P", b"PO", b"POST", b"POST ", b"D", b"C", b"CONNECT", b"GETTING"),
+        *(b"GET\n", b"H\n"),
+        *(b"GET http.txt", b"GET h", b"GET http:/", b"GET a", b"GET \n", b"GET  /"),
+        *(b"get /", b"GET\t/"),
+        *(b"GET\0", b"HEAD\r\n", b"OPTIONS.txt", b"hello.txt\n", b"?", b"\n"),
+        *(b"\r\nGET /", b" GET /"),
+        *(b"PRI", b"PRI */", b"POST a", b"BREW /pot", b"BREW /pot HTTP/"),
+        *(b"get / HTTP", b"\0tcpdl"),
+        # Names that look like it.
+        *(b"a b HTTP/1.1.txt", b"a b HTTP/1.1 ", b"a b HTTP/10"),
+        *(b"a b HTTP/1.12\n", b"a b c HTTP/1.1\n"),
+        *(b"a\nb / HTTP/1.1\r\n", b"a b HTTP/x\n", b"a b http/1.1\n"),
+        *(b"a  HTTP/1.1\n", b"HTTP/1.1\n"),
+        *(b"a\0 / HTTP/1.1\n", b"a b\0 HTTP/1.1\n"),
+        *("文 / HTTP/1.1\n".encode(), b"a/b / HTTP/1.1\n"),
+        b"!" * 33 + b" / HTTP/1.1\r\n",
+    ],
+)
+def test_no_http_began(head: bytes) -> None:
+    assert http_began(head) is False
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"G", b"GE", b"GET", b"GET ", b"H", b"HEAD", b"HEAD ", b"O", b"OPTIONS", b"OPTIONS "],
+)
+def test_too_early_to_tell_whether_http_began(head: bytes) -> None:
+    assert http_began(head) is None
+
+
+@unhurried
+@given(HEADS)
+def test_only_what_may_become_a_common_request_is_waited_for(head: bytes) -> None:
+    waits = [end for end in range(len(head) + 1) if http_began(head[:end]) is None]
+    # From the first byte on without a gap, and never for long.
+    assert waits == list(range(len(waits)))
+    assert len(waits) <= len(b"OPTIONS /")
+    for end in waits:
+        assert any(
+            http_began(head[:end] + more[end:]) for more in (b"GET /", b"HEAD /", b"OPTIONS *")
+        )
 
 
 @pytest.mark.parametrize(
