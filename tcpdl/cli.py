@@ -34,9 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     try:
         if arguments[:1] == ["serve"]:
-            from tcpdl.serve import serve  # it alone needs Twisted
-
-            return serve(arguments[1:])
+            return _serve(arguments[1:])
         if not arguments or arguments[0] not in _COMMANDS:
             _parser().parse_args(arguments)
             raise AssertionError("an unknown command was taken for one")
@@ -55,6 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return INTERRUPTED
+
+
+def _serve(arguments: Sequence[str]) -> int:
+    try:
+        from tcpdl.serve import serve  # it alone needs Twisted
+    except ModuleNotFoundError as error:
+        if error.name != "tcpdl.serve":
+            raise
+        sys.stderr.write(
+            "tcpdl: this is the client alone; to serve files, install all of tcpdl"
+            " (`pip install .` in its source)\n"
+        )
+        return 2
+    return serve(arguments)
 
 
 def _open_closed_streams() -> None:

@@ -8,10 +8,10 @@ kept can be lost at any time; that costs the time to compute it again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tcpdl import digest
 from tcpdl.content.source import File
@@ -26,16 +26,19 @@ all there is of a small file, they take about 80 MB."""
 BLOCK = 1024
 """Chunks whose digests are kept together: looked up, stored and forgotten as one."""
 
+STEP = 32 * 1024 * 1024
+"""Bytes of a whole file hashed at a time: that takes a thread some hundredths of a second."""
+
 _BlockKey = tuple[bytes, int]
 
 
 class Digests:
     """What computes digests, and keeps them: in memory, and in a file if there is a folder for it.
 
-    All but `known` may wait for a disk, and hash at length: they are for threads, as many at once
-    as one likes. They raise `FileEnded` or `OSError` if the file cannot be read to the end it had,
-    `LookupError` for an algorithm or a chunk that there is not. A file that is not `settled` has
-    its digests computed whenever they are asked for.
+    All but `known` and `known_whole` may wait for a disk, and hash at length: they are for threads,
+    as many at once as one likes. They raise `FileEnded` or `OSError` if the file cannot be read to
+    the end it had, `LookupError` for an algorithm or a chunk that there is not. A file that is not
+    `settled` has its digests computed whenever they are asked for.
     """
 
     def __init__(self, folder: str | None, *, warn: Callable[[str], None] | None = None) -> None:
@@ -72,6 +75,34 @@ class Digests:
             return None
         return self._recall((_key(file, algorithm), index // BLOCK), index)
 
+    def known_whole(self, file: File, algorithm: int) -> bytes | None:
+        """The digest of all bytes of the file, if it is in memory. Waits as little as `known`."""
+        # It is asked for with every answer over HTTP, and where nobody lists digests there is none.
+        if not self._blocks or not file.settled:
+            return None
+        return self._recall(_whole(file, algorithm), 0)
+
+    def hash_whole(self, file: File, algorithm: int) -> Iterator[bytes]:
+        """The digest of all bytes of the file, as sha256sum and b3sum print it, as the last thing.
+
+        Before it comes `b""` whenever `STEP` bytes were hashed, so that the thread can be left to
+        others. It is the digest of what was read: whether that was one version of the file,
+        `File.still_same` tells afterwards. Raises `LookupError` when it is called.
+        """
+        return self._hash_whole(file, algorithm, digest.hasher(algorithm)())
+
+    def _hash_whole(self, file: File, algorithm: int, state: Any) -> Iterator[bytes]:
+        where = _whole(file, algorithm)
+        found = self._kept(where, range(1)) if file.settled else {}
+        if 0 not in found:
+            for offset in range(0, file.size, STEP):
+                if offset:
+                    yield b""
+                digest.update_from(state, file.fd, offset, min(STEP, file.size - offset))
+            found = {0: state.digest()}
+            self._keep(file, where, found)
+        yield found[0]
+
     def chunk(self, file: File, algorithm: int, index: int) -> bytes:
         """The digest of chunk `index` of the file."""
         shift = digest.chunk_shift(file.size)
@@ -107,12 +138,17 @@ class Digests:
                 offset = index << shift
                 count = min(1 << shift, file.size - offset)
                 computed[index] = digest.digest_of_range(algorithm, file.fd, offset, count)
-        if computed and file.settled and file.still_same():
+        if computed:
+            self._keep(file, where, computed)
+        return [found[index] if index in found else computed[index] for index in indexes]
+
+    def _keep(self, file: File, where: _BlockKey, computed: dict[int, bytes]) -> None:
+        """Keep what was computed just now, if it is sure to be that of the file as it is."""
+        if file.settled and file.still_same():
             self._remember(where, computed)
             store = self._store
             if store is not None:
                 store.add(*where, computed)
-        return [found[index] if index in found else computed[index] for index in indexes]
 
     def _kept(self, where: _BlockKey, indexes: range) -> dict[int, bytes]:
         """What is kept of a block: only in memory, if that has all of the `indexes`."""
@@ -150,3 +186,10 @@ def _key(file: File, algorithm: int) -> bytes:
     """What the digests of a file are kept under. With the shift: should the rule for it change one
     day, digests of other chunks are under other keys."""
     return file.identity.packed() + bytes((algorithm, digest.chunk_shift(file.size)))
+
+
+def _whole(file: File, algorithm: int) -> _BlockKey:
+    """What the digest of a whole file is kept under: if it is one chunk, as the digest of that."""
+    if digest.chunk_count(file.size, digest.chunk_shift(file.size)) == 1:
+        return _key(file, algorithm), 0
+    return file.identity.packed() + bytes((algorithm, 0)), 0

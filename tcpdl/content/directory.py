@@ -31,7 +31,7 @@ from tcpdl.content.opening import (
     step,
 )
 from tcpdl.content.source import File as File  # for those who import it from here
-from tcpdl.content.source import file_entry, file_of, folder_entry
+from tcpdl.content.source import Identity, file_entry, file_of, folder_entry, identity_of
 from tcpdl.content.walking import Segments, Walk, left_out
 from tcpdl.wire.names import (
     MAX_NAME,
@@ -117,6 +117,13 @@ class Directory:
         Raises a subclass of `NotServed`: `Absent`, `Refused`, `IsFolder` or `Unavailable`.
         """
         return self._find(name, _open_file)
+
+    def identify(self, name: Name) -> Identity:
+        """The identity of the regular file called `name`, which is not opened for it.
+
+        Raises as `open_file` does.
+        """
+        return self._find(name, _identify)
 
     def stat(self, name: Name) -> Entry:
         """What has this name, without opening it. Raises as `open_file` does."""
@@ -253,6 +260,11 @@ class _Onward:
 def _open_file(found: _Found) -> File:
     found.check_regular()
     return file_of(*open_regular(found.segment, found.folder))
+
+
+def _identify(found: _Found) -> Identity:
+    found.check_regular()
+    return identity_of(found.status)
 
 
 def _stat(found: _Found) -> Entry:

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ def test_root_of_sha256_by_hand(file: File, content: bytes) -> None:
 @pytest.mark.parametrize("settled", [True, False])
 def test_empty_file(path: Path, computed: Counter[int], settled: bool) -> None:
     path.write_bytes(b"")
-    empty = replace(open_file(path), settled=settled)
+    empty = open_file(path)._replace(settled=settled)
     digests = Digests(None)
     assert digests.all(empty, SHA256) == ()
     assert digests.root(empty, SHA256) == digest.root(SHA256, 0, 20, ())
@@ -203,8 +202,8 @@ def test_any_change_of_the_identity_counts(
     folder = str(tmp_path / "kept")
     digests = Digests(folder)
     digests.all(file, SHA256)
-    changed = replace(
-        file, identity=file.identity._replace(**{field: getattr(file.identity, field) + 1})
+    changed = file._replace(
+        identity=file.identity._replace(**{field: getattr(file.identity, field) + 1})
     )
     for _ in range(2):
         assert digests.known(changed, SHA256, 0) is None
@@ -246,7 +245,7 @@ def test_file_that_has_not_settled(
     tmp_path: Path, file: File, content: bytes, computed: Counter[int]
 ) -> None:
     folder = str(tmp_path / "kept")
-    fresh = replace(file, settled=False)
+    fresh = file._replace(settled=False)
     digests = Digests(folder)
     for count in (1, 2):
         assert digests.all(fresh, SHA256) == expected(content)
@@ -269,7 +268,7 @@ def test_file_that_changes_while_it_is_read(
     monkeypatch: pytest.MonkeyPatch,
     settled: bool,
 ) -> None:
-    file = replace(open_file(path), settled=settled)
+    file = open_file(path)._replace(settled=settled)
     compute = digest.digest_of_range
 
     def changing(*args: Any) -> bytes:
