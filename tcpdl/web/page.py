@@ -1,0 +1,181 @@
+"""The pages for people: a folder, a file, and what went wrong.
+
+Imports jinja2 and the modules beside it. All that a page needs comes from this server; its script
+adds comfort, and every page is complete without.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+import tcpdl
+from tcpdl.web import fields
+from tcpdl.web.listing import SORTS, Item, utc
+from tcpdl.web.readme import rendered
+from tcpdl.web.rows import human, icon_of, rows_of, time_tag
+from tcpdl.web.shell import Place, client_lines, file_lines, folder_lines
+from tcpdl.web.urls import escaped
+from tcpdl.wire.text import printable
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+PREVIEW_MOST = 8 * 1024 * 1024
+"""Bytes of an image that the page about it shows."""
+
+_HERE = Path(__file__).parent
+_ASSETS_AT = "/.well-known/tcpdl/"
+_KINDS = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "icons.svg": "image/svg+xml",
+    "favicon.svg": "image/svg+xml",
+}
+_FALLING_FIRST = ("size", "time")
+_PREVIEWED = (".avif", ".gif", ".jpeg", ".jpg", ".png", ".svg", ".webp")
+
+
+class Site(NamedTuple):
+    """What a page says of this server."""
+
+    scheme: str
+    host: str
+    """What the client calls it, with the port if there is one."""
+    version: str
+    client_sha256: str
+    """The digest of the zero-install client, in hexadecimal."""
+
+
+class Heading(NamedTuple):
+    """The head of a column, which sorts by it."""
+
+    by: str
+    href: str
+    order: str | None
+    """As `aria-sort` has it; `None` if the page is not sorted by it."""
+
+
+def _load() -> tuple[dict[str, tuple[str, bytes]], dict[str, str]]:
+    """The assets, and where each is: an address that changes with its bytes."""
+    assets: dict[str, tuple[str, bytes]] = {}
+    addresses: dict[str, str] = {}
+    for name, kind in sorted(_KINDS.items()):  # icons.svg before page.css, which names it
+        content = (_HERE / "assets" / name).read_bytes()
+        for other, address in addresses.items():
+            content = content.replace(f'url("{other}")'.encode(), f'url("{address}")'.encode())
+        assets[name] = kind, content
+        addresses[name] = f"{_ASSETS_AT}{name}?{sha256(content).hexdigest()[:12]}"
+    return assets, addresses
+
+
+ASSETS, _ADDRESSES = _load()
+"""By name: the type and the bytes of what pages load. Served below /.well-known/tcpdl/; a query
+that follows the name changes with the bytes."""
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    auto_reload=False,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.globals.update(assets=_ADDRESSES, human=human)
+_FOLDER, _FILE, _PROBLEM = map(
+    _TEMPLATES.get_template, ("folder.html", "file.html", "problem.html")
+)
+
+
+def folder_page(
+    site: Site,
+    segments: tuple[bytes, ...],
+    items: list[Item],
+    *,
+    sort: str,
+    filter: str,  # noqa: A002
+    readme: bytes | None,
+) -> bytes:
+    """The page of a folder that holds `items`, which are sorted and filtered as it is said.
+
+    `readme` is the text of the folder's README.md. `site` and `segments` come from the client, the
+    names and `readme` from whoever writes to the folder: all are escaped here.
+    """
+    place = Place(site.scheme, site.host, segments, True)
+    named = [item for item in items if item.name]
+    kinds = Counter([item.kind for item in named])
+    return _FOLDER.render(
+        site=site,
+        crumbs=_crumbs(site, segments),
+        headings={heading.by: heading for heading in _headings(sort, filter)},
+        rows=rows_of(named),
+        notices=[item.why for item in items if not item.name],
+        folders=kinds["folder"],
+        files=kinds["file"],
+        left_out=kinds["link"] + kinds["left-out"],
+        size=sum([item.size for item in named]),
+        sort=sort,
+        filter=filter,
+        readme=None if readme is None else rendered(readme),
+        lines=folder_lines(place) + client_lines(place, site.client_sha256),
+    ).encode()
+
+
+def file_page(
+    site: Site, segments: tuple[bytes, ...], size: int, mtime_ns: int, sha256: bytes | None
+) -> bytes:
+    """The page about a file. If its digest is not known yet, the page leads to where it is."""
+    place = Place(site.scheme, site.host, segments, False)
+    name = segments[-1]
+    previewed = name.lower().endswith(tuple(map(str.encode, _PREVIEWED)))
+    return _FILE.render(
+        site=site,
+        crumbs=_crumbs(site, segments),
+        href=escaped(name),
+        icon=icon_of(name),
+        kind=fields.type_of(name, b"").partition(";")[0],
+        size=size,
+        time=time_tag(mtime_ns // 10**9),
+        exact=utc(mtime_ns // 10**9),
+        preview=previewed and 0 < size <= PREVIEW_MOST,
+        sha256=None if sha256 is None else sha256.hex(),
+        lines=file_lines(place, sha256) + client_lines(place, site.client_sha256),
+    ).encode()
+
+
+def problem_page(status: int, reason: str, sentence: str) -> bytes:
+    """The page that says why there is no other: an HTTP status, its phrase, and a sentence."""
+    sentence = sentence[:1].upper() + sentence[1:]
+    return _PROBLEM.render(
+        status=status, reason=reason, sentence=sentence, version=tcpdl.__version__
+    ).encode()
+
+
+def _crumbs(site: Site, segments: tuple[bytes, ...]) -> list[tuple[str, str]]:
+    """The way down to this place: texts, and where each leads."""
+    found, href = [(site.host, "/")], "/"
+    for segment in segments:
+        href += escaped(segment) + "/"
+        found.append((printable(segment), href))
+    return found
+
+
+def _headings(sort: str, filter: str) -> list[Heading]:  # noqa: A002
+    sorted_by, falling = sort.removeprefix("-") or "name", sort.startswith("-")
+    headings = []
+    for by in SORTS:
+        order = None
+        following = f"-{by}" if by in _FALLING_FIRST else by
+        if by == sorted_by:
+            order = "descending" if falling else "ascending"
+            following = by if falling else f"-{by}"
+        query = {"sort": following} | ({"filter": filter} if filter else {})
+        headings.append(Heading(by, f"?{urlencode(query)}", order))
+    return headings
