@@ -34,6 +34,9 @@ FIELDS_MOST = 100
 BODY_MOST = 64 * 1024
 """Bytes of a body, which nobody asked for, that are read and thrown away."""
 
+LINE_SHOWN = 512
+"""Bytes of a request line that was refused which the log shows."""
+
 ARGUMENTS_MOST = 20
 
 KEPT_MOST = 4 * 1024
@@ -82,6 +85,8 @@ class Refusal(Exception):
         super().__init__(sentence)
         self.status = status
         self.fatal = fatal
+        self.line = b"-"
+        """The beginning of the request's first line, for the log, if it has one."""
 
 
 class Request(NamedTuple):
@@ -164,6 +169,14 @@ class Requests:
 
     def next(self) -> Request | None:
         """The next request, if it is whole. Raises `Refusal`; if fatal, there is no next one."""
+        try:
+            return self._next()
+        except Refusal as refusal:
+            line = bytes(self._buffer[:LINE_SHOWN]).partition(b"\n")[0].rstrip(b"\r")
+            refusal.line = line or refusal.line
+            raise
+
+    def _next(self) -> Request | None:
         buffer = self._buffer
         if not buffer:
             return None
@@ -179,11 +192,10 @@ class Requests:
                 raise Refusal(431, f"the request's head has more than {HEAD_MOST} bytes")
             self._seen = len(buffer)
             return None
-        head = bytes(buffer[: end + 4])
+        request, body = parse(bytes(buffer[: end + 4]))
         del buffer[: end + 4]
         self._seen = 0
         self._blank = False
-        request, body = parse(head)
         if body:
             self._skip = max(0, body - len(buffer))
             del buffer[:body]

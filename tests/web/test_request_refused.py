@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tcpdl.web.request import BODY_MOST, Refusal, Requests
+from tcpdl.web.request import BODY_MOST, LINE_SHOWN, Refusal, Requests
 
 AFTER = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -235,3 +235,21 @@ def test_hosts(host: bytes) -> None:
     assert refused(b"GET / HTTP/1.0\r\nHost: %b\r\n\r\n" % host) == 400
     if not set(host) & set(b"/?"):
         assert refused(b"GET http://%b/ HTTP/1.0\r\n\r\n" % host) == 400
+
+
+@pytest.mark.parametrize(
+    ("sent", "line"),
+    [
+        (b"BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n", b"BREW /pot HTTP/1.1"),
+        (b"GET / HTTP/1.1\nHost: a\n\n", b"GET / HTTP/1.1"),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 3000, b"GET / HTTP/1.1"),
+        (b"GET /" + b"a" * 9000, b"GET /" + b"a" * (LINE_SHOWN - 5)),
+        (b"\n", b"-"),
+    ],
+)
+def test_the_line_that_was_refused_is_known(sent: bytes, line: bytes) -> None:
+    requests = Requests()
+    requests.feed(sent)
+    with pytest.raises(Refusal) as refused:
+        requests.next()
+    assert refused.value.line == line
