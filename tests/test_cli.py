@@ -21,6 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
@@ -287,7 +288,7 @@ def test_fifo(daemon: Daemon) -> None:
     ("arguments", "complaint"),
     [
         ([], "get needs a URL"),
-        (["http://{}/x"], "http:// is not spoken"),
+        (["https://{}/x"], "does not speak TLS"),
         (["{}/hello.txt", "x:0/y"], "not a port number"),
         (["/x"], "the host is missing"),
         (["{}"], "names no file"),
@@ -300,7 +301,7 @@ def test_fifo(daemon: Daemon) -> None:
         (["{}/" + "a" * 256], "256 bytes"),
         (["{}/hello.txt", "--timeout", "0"], "not a number of seconds"),
         (["{}/hello.txt", "--timeout", "nan"], "not a number of seconds"),
-        (["{}/hello.txt", "--dialect", "http"], "invalid choice"),
+        (["{}/hello.txt", "--dialect", "gopher"], "invalid choice"),
     ],
 )
 def test_wrong_get(arguments: list[str], complaint: str, daemon: Daemon) -> None:
@@ -621,6 +622,9 @@ def test_serve_prints_what_fetches(number: signal.Signals, tmp_path: Path) -> No
     name = "-a b'c %41\"$(下).txt"
     (folder / name).write_bytes(BINARY)
     with serving(folder, "--interface=127.0.0.1", "--echo-port=0") as (process, lines):
+        page = lines.pop(0)
+        with urlopen(page, timeout=SECONDS) as answer:
+            assert answer.headers.get_content_type() == "text/html"
         assert [line.split()[0] for line in lines] == ["tcpdl", "printf", "tcpdl"]
         ours = shlex.join([sys.executable, "-m", "tcpdl"])
         for line in lines[:2]:
@@ -653,7 +657,7 @@ def test_serve_on_every_address(tmp_path: Path) -> None:
 
 def test_serve_without_a_file_to_show(tmp_path: Path) -> None:
     with serving(tmp_path, "--interface=127.0.0.1") as (process, lines):
-        assert lines[0].endswith("/NAME")
+        assert lines[1].endswith("/NAME")
         process.terminate()
         process.communicate(timeout=SECONDS)
 

@@ -12,17 +12,29 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcpdl.client import raw
-from tcpdl.client.download import Fetched, download
-from tcpdl.client.errors import BadRequest, CannotConnect, ClientError, OtherDialect
-from tcpdl.client.receiving import Progress, broken, receive_all, write_all
+from tcpdl.client.download import download
+from tcpdl.client.errors import (
+    BadRequest,
+    CannotConnect,
+    ClientError,
+    Damaged,
+    OtherDialect,
+    SpeaksHttp,
+)
+from tcpdl.client.expected import Check, Expected, check_file, parse_expected
+from tcpdl.client.fetched import Fetched, show_nothing
+from tcpdl.client.receiving import Progress, receive_all, receive_into, write_all
 from tcpdl.client.stream import stream
 from tcpdl.client.target import Target, local_name
-from tcpdl.client.url import Location, parse_url
+from tcpdl.client.url import Location, over_http, parse_native, parse_url
 from tcpdl.wire.text import printable
 
 if TYPE_CHECKING:
     from tcpdl.client.listing import Listed
     from tcpdl.client.mirroring import Mirrored
+
+DIALECTS = ("auto", "native", "http", "raw")
+"""What can be spoken, and the choice of it by URL and answer."""
 
 BYTES_MOST = 1024 * 1024 * 1024
 """Longest file that `fetch_bytes` takes, unless told otherwise."""
@@ -32,7 +44,8 @@ class Ways(NamedTuple):
     """How to fetch."""
 
     dialect: str = "auto"
-    """`native`, `raw`, or `auto`: native, and raw if the server does not understand that."""
+    """`native`, `http`, `raw`, or `auto`: HTTP for a URL of it; else native, and if the server does
+    not understand that, HTTP or raw, by what it answers."""
     timeout: float = 30.0
     """Longest wait for a connection, and for more bytes on it, in seconds."""
     connections: int = 8
@@ -41,6 +54,8 @@ class Ways(NamedTuple):
     """Further servers of the same file."""
     sync: bool = False
     """Have the bytes on the disk before the file gets its name, and its name after."""
+    expected: Sequence[Expected] = ()
+    """What the digests of the whole file have to be."""
     progress: Progress | None = None
     """Is told of bytes received, as they are."""
     begun: Callable[[int, int], None] | None = None
@@ -58,14 +73,17 @@ def fetch(
     connections: int = 8,
     sources: Sequence[str] = (),
     sync: bool = False,
+    digest: str | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Fetched:
     """Fetch the file at `url` to `path`, or to its own name in the working directory.
 
-    It appears under its name only when it is complete and every byte was checked; what an earlier
-    attempt left, or another program began, is continued. The other arguments are those of `Ways`;
-    `sources` are URLs. Raises a `tcpdl.client.errors.ClientError`.
+    It appears under its name only when it is complete and every byte was checked, as far as the
+    dialect allows; what an earlier attempt left, or another program began, is continued. `digest`
+    is what that of the whole file has to be, as `sha256:HEX`, `sha512:HEX` or `blake3:HEX`. The
+    other arguments are those of `Ways`; `sources` are URLs. Raises a
+    `tcpdl.client.errors.ClientError`.
     """
     location = parse_url(url)
     if path is None:
@@ -73,7 +91,8 @@ def fetch(
     else:
         folder, name = os.path.split(os.path.realpath(os.fsencode(path)))
     places = tuple(map(parse_url, sources))
-    ways = Ways(_known(dialect), timeout, connections, places, sync, progress=progress, note=note)
+    expected = _expected(digest)
+    ways = Ways(_known(dialect), timeout, connections, places, sync, expected, progress, None, note)
     return fetch_to(location, folder, name, ways)
 
 
@@ -83,8 +102,9 @@ def fetch_bytes(
     dialect: str = "auto",
     timeout: float = 30.0,
     most: int = BYTES_MOST,
+    digest: str | None = None,
 ) -> bytes:
-    """The bytes of the file at `url`, checked.
+    """The bytes of the file at `url`, checked as `fetch` checks them.
 
     Raises `BadRequest` if there are more than `most`, and what `fetch` raises.
     """
@@ -99,19 +119,7 @@ def fetch_bytes(
         parts.append(data)
         check(sum(map(len, parts)), 0)
 
-    if _known(dialect) != "raw":
-        try:
-            stream(location, take, timeout=timeout, begun=check)
-            return b"".join(parts)
-        except OtherDialect:
-            if dialect == "native":
-                raise
-    with raw.request(location, timeout) as sock:
-        try:
-            while data := sock.recv(256 * 1024):
-                take(data)
-        except OSError as error:
-            raise broken(error, sum(map(len, parts))) from error
+    _stream(location, take, Ways(_known(dialect), timeout, expected=_expected(digest), begun=check))
     return b"".join(parts)
 
 
@@ -141,7 +149,7 @@ def mirror(
     rules = [Rule(True, pattern) for pattern in include]
     rules += [Rule(False, pattern) for pattern in exclude]
     return mirror_at(
-        parse_url(url),
+        parse_native(url, "mirror"),
         os.fsencode(folder),
         delete=delete,
         rules=rules,
@@ -162,7 +170,7 @@ def listdir(url: str, *, recursive: bool = False, timeout: float = 30.0) -> list
     """
     from tcpdl.client.listing import listdir as listdir_at
 
-    return listdir_at(parse_url(url), recursive=recursive, timeout=timeout)
+    return listdir_at(parse_native(url, "listdir"), recursive=recursive, timeout=timeout)
 
 
 def fetch_to(location: Location, folder: str | bytes, name: bytes, ways: Ways) -> Fetched:
@@ -170,6 +178,8 @@ def fetch_to(location: Location, folder: str | bytes, name: bytes, ways: Ways) -
 
     Raises what `client.download.download` raises.
     """
+    if is_http(location, ways):
+        return _fetch_http(over_http(location), folder, name, ways)
     if ways.dialect != "raw":
         try:
             with Target(folder, name, resume=True) as target:
@@ -184,41 +194,167 @@ def fetch_to(location: Location, folder: str | bytes, name: bytes, ways: Ways) -
                         note=ways.note,
                         begun=ways.begun,
                     )
+                    _check(target, fetched, ways)
                 except ClientError as error:
                     raise _with_part(error, target) from error
                 if not fetched.unchanged:
                     target.keep(mtime_ns=fetched.mtime_ns, sync=ways.sync)
             return fetched
+        except SpeaksHttp as problem:
+            _fall_back_to_http(location, ways, problem)
+            return _fetch_http(over_http(location), folder, name, ways)
         except OtherDialect as problem:
             _fall_back(location, ways, problem)
     began = time.monotonic()
     # Only an answer makes a file, and only an answer replaces what an earlier one left.
     with _request_raw(location, ways) as sock, Target(folder, name) as target:
         try:
-            size = receive_all(sock, target.fd, ways.progress or _quiet)
+            size = receive_all(sock, target.fd, ways.progress or show_nothing)
+            fetched = _of_raw(size, began, ways)
+            _check(target, fetched, ways)
         except ClientError as error:
             raise _with_part(error, target) from error
         target.keep(sync=ways.sync)
-    return _unchecked(size, began)
+    return fetched
 
 
 def fetch_stream(location: Location, out: int, ways: Ways) -> Fetched:
-    """Write the file at `location` to the descriptor `out`, in order, each chunk once checked."""
+    """Write the file at `location` to the descriptor `out`, in order; in the native dialect, each
+    chunk once checked.
+
+    A digest that is `expected` can only be compared at the end: `Damaged` is raised then, after all
+    was written.
+    """
+    return _stream(location, lambda data: write_all(out, data), ways, out)
+
+
+def _stream(
+    location: Location, write: Callable[[bytes], object], ways: Ways, out: int | None = None
+) -> Fetched:
+    """Give the file at `location` to `write`, in whatever dialect; `out` is what that writes to, if
+    it is a descriptor."""
+    if is_http(location, ways):
+        return _stream_http(over_http(location), write, ways)
+    check = Check(ways.expected)
+
+    def take(data: bytes) -> None:
+        check.update(data)
+        write(data)
+
     began = time.monotonic()
-    if ways.dialect != "raw":
+    try:
+        fetched = _stream_native(location, take, ways) if ways.dialect != "raw" else None
+    except SpeaksHttp as problem:
+        _fall_back_to_http(location, ways, problem)
+        return _stream_http(over_http(location), write, ways)
+    if fetched is None:
+        with _request_raw(location, ways) as sock:
+            if out is not None and not check:  # nothing in this process needs to see the bytes
+                size = receive_all(sock, out, ways.progress or show_nothing)
+            else:
+                size = receive_into(sock, take, ways.progress or show_nothing)
+        fetched = _of_raw(size, began, ways)
+    check.finish()
+    return fetched
+
+
+def _stream_native(
+    location: Location, write: Callable[[bytes], object], ways: Ways
+) -> Fetched | None:
+    """The same in the native dialect; nothing, if raw is to be spoken instead."""
+    try:
+        return stream(
+            location,
+            write,
+            timeout=ways.timeout,
+            progress=ways.progress,
+            note=ways.note,
+            begun=ways.begun,
+        )
+    except SpeaksHttp:
+        raise
+    except OtherDialect as problem:
+        _fall_back(location, ways, problem)
+        return None
+
+
+def _fetch_http(location: Location, folder: str | bytes, name: bytes, ways: Ways) -> Fetched:
+    from tcpdl.client.http.download import download  # as what is below, needed for HTTP alone
+
+    with Target(folder, name, resume=True) as target:
         try:
-            return stream(
+            fetched = download(
                 location,
-                lambda data: write_all(out, data),
+                target,
                 timeout=ways.timeout,
+                connections=ways.connections,
+                expected=ways.expected,
                 progress=ways.progress,
                 note=ways.note,
                 begun=ways.begun,
             )
-        except OtherDialect as problem:
-            _fall_back(location, ways, problem)
-    with _request_raw(location, ways) as sock:
-        return _unchecked(receive_all(sock, out, ways.progress or _quiet), began)
+        except ClientError as error:
+            raise _with_part(error, target) from error
+        if not fetched.unchanged:
+            target.keep(mtime_ns=fetched.mtime_ns or None, sync=ways.sync)
+    return fetched
+
+
+def _stream_http(location: Location, write: Callable[[bytes], object], ways: Ways) -> Fetched:
+    from tcpdl.client.http.stream import stream
+
+    return stream(
+        location,
+        write,
+        timeout=ways.timeout,
+        expected=ways.expected,
+        progress=ways.progress,
+        note=ways.note,
+        begun=ways.begun,
+    )
+
+
+def is_http(location: Location, ways: Ways) -> bool:
+    """Whether the file at `location` is to be asked for over HTTP at once.
+
+    Raises `BadRequest` if `ways` say what cannot be had together.
+    """
+    http = bool(location.target) or ways.dialect == "http"
+    if location.target and ways.dialect not in ("auto", "http"):
+        raise BadRequest(
+            "an http:// URL is fetched over HTTP; "
+            f"for the {ways.dialect} dialect, write host:port/name"
+        )
+    if ways.sources and (http or any(place.target for place in ways.sources)):
+        raise BadRequest("--from needs the native dialect: over HTTP, files cannot be compared")
+    return http
+
+
+def _check(target: Target, fetched: Fetched, ways: Ways) -> None:
+    """Raise `Damaged` unless what was fetched is as expected; then it is not kept."""
+    if not ways.expected:
+        return
+    if fetched.unchanged:
+        fd = os.open(target.name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=target.folder)
+        try:
+            check_file(fd, fetched.size, ways.expected)
+        finally:
+            os.close(fd)
+        return
+    try:
+        check_file(target.fd, fetched.size, ways.expected)
+    except Damaged:
+        target.discard()
+        raise
+
+
+def _fall_back_to_http(location: Location, ways: Ways, problem: SpeaksHttp) -> None:
+    if ways.dialect == "native":
+        raise problem
+    if ways.sources:
+        raise BadRequest(f"{location.server} is a web server; --from needs the native dialect")
+    if ways.note is not None:
+        ways.note(f"{location.server} is a web server: it is asked over HTTP")
 
 
 def _fall_back(location: Location, ways: Ways, problem: OtherDialect) -> None:
@@ -240,9 +376,9 @@ def _request_raw(location: Location, ways: Ways) -> socket.socket:
         ) from None
 
 
-def _unchecked(size: int, began: float) -> Fetched:
+def _of_raw(size: int, began: float, ways: Ways) -> Fetched:
     seconds = time.monotonic() - began
-    return Fetched(size, 0, 0, received=size, seconds=seconds, verified=False)
+    return Fetched(size, received=size, seconds=seconds, verified=bool(ways.expected))
 
 
 def _with_part(error: ClientError, target: Target) -> ClientError:
@@ -252,10 +388,10 @@ def _with_part(error: ClientError, target: Target) -> ClientError:
 
 
 def _known(dialect: str) -> str:
-    if dialect not in ("auto", "native", "raw"):
-        raise BadRequest(f"{dialect!r} is no dialect; choose auto, native or raw")
+    if dialect not in DIALECTS:
+        raise BadRequest(f"{dialect!r} is no dialect; choose auto, native, http or raw")
     return dialect
 
 
-def _quiet(count: int) -> None:
-    """Show no progress."""
+def _expected(digest: str | None) -> tuple[Expected, ...]:
+    return () if digest is None else (parse_expected(digest),)

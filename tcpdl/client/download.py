@@ -1,70 +1,33 @@
 """The download engine: one file, checked chunk by chunk, over one connection or several.
 
-Imports `wire` and the modules beside it. Each connection has a thread (`client.worker`); the
-caller's own waits, reports progress, mends what breaks and decides whether another connection pays.
+In the native dialect. Imports `wire` and the modules beside it. `client.crew` keeps the connections
+at work (`client.worker`); what they are to fetch, and from which servers, is decided here.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from tcpdl.client.errors import (
-    CannotConnect,
-    Changed,
-    ClientError,
-    ConnectionBroken,
-    Damaged,
-    Garbled,
-    NothingThere,
-    OtherDialect,
-)
-from tcpdl.client.pace import Growth, Times, cpu_seconds, limited_by
-from tcpdl.client.part import Account, Part, account
+from tcpdl.client.crew import Crew, Job, Sleep, bring_up
+from tcpdl.client.errors import CannotConnect, ClientError, ConnectionBroken, Damaged
+from tcpdl.client.fetched import Begun, Fetched, Note, say_nothing, show_nothing
+from tcpdl.client.pace import Growth, limited_by
+from tcpdl.client.part import Part
 from tcpdl.client.plan import Plan
 from tcpdl.client.receiving import Progress
+from tcpdl.client.record import Version
 from tcpdl.client.session import Session, failure
+from tcpdl.client.stock import Account, Stock, account
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
-from tcpdl.client.worker import FIRST_SPAN, TICK, Job, Source, Worker, nonsense
+from tcpdl.client.worker import FIRST_SPAN, Source, Worker, nonsense
 from tcpdl.wire.native import ANY_TAG, End, Error, FileInfo, Get
 from tcpdl.wire.text import printable
 
 SMALL = 1024 * 1024
 """Bytes of a file that is not worth a thread."""
-
-PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
-"""Seconds before each new attempt to connect after nothing more had come."""
-
-VERSIONS_MOST = 5
-"""Versions of a file that are begun before it is said to change too fast."""
-
-Begun = Callable[[int, int], None]
-"""Is told of the size of a file, and of how much of it is there already."""
-
-
-class Fetched(NamedTuple):
-    """What a download came to."""
-
-    size: int
-    """Bytes of the file."""
-    mtime_ns: int = 0
-    """When it was last changed on the server, in nanoseconds since 1970; 0 if that is unknown."""
-    mode: int = 0
-    """Its permission bits there; 0 if they are unknown."""
-    received: int = 0
-    """Bytes that crossed the wire."""
-    kept: int = 0
-    """Bytes that were there already, and right."""
-    verified: bool = True
-    """Every byte was checked against the server's digests."""
-    unchanged: bool = False
-    """The file was there, complete, under its final name."""
-    seconds: float = 0.0
-    limited_by: str = ""
-    """What kept it from being faster, in words."""
 
 
 def download(
@@ -75,9 +38,9 @@ def download(
     connections: int = 8,
     sources: Sequence[Location] = (),
     progress: Progress | None = None,
-    note: Callable[[str], None] | None = None,
+    note: Note | None = None,
     begun: Begun | None = None,
-    sleep: Callable[[float], object] = time.sleep,
+    sleep: Sleep = time.sleep,
 ) -> Fetched:
     """Bring `target` up to the file at `location`: every byte of it checked, none fetched twice.
 
@@ -90,80 +53,65 @@ def download(
     Raises `OtherDialect` if the server speaks another; `NothingThere`, `CannotConnect`,
     `ConnectionBroken`, `Damaged`, `CannotWrite`. What has come stays in the part.
     """
-    say = note or _say_nothing
-    show = progress or _show_nothing
-    known = target.has_record
-    for _ in range(VERSIONS_MOST):
-        failed = 0
-        while True:
-            one = _Download(location, target, timeout, max(1, connections), say, sleep)
-            try:
-                return one.run(sources, show, begun)
-            except Changed as changed:
-                known = True
-                say(f"{changed}; what is the same in the new version is kept")
-                break
-            except (CannotConnect, ConnectionBroken) as error:
-                known = known or one.began
-                # A server that was there before is waited for; one that is asked for the first
-                # time is not. A damaged answer is asked for again; nonsense stays that.
-                most = len(PAUSES) if known else isinstance(error, Garbled)
-                if one.fetching or failed >= most:
-                    if known and isinstance(error, OtherDialect):
-                        raise ConnectionBroken(str(error)) from error
-                    raise
-            sleep(PAUSES[failed])
-            failed += 1
-    raise Changed(f"'{printable(location.path)}' changes faster than it can be fetched")
+    say = note or say_nothing
+
+    def make() -> _Download:
+        show = progress or show_nothing
+        return _Download(
+            location, target, sources, begun, timeout, max(1, connections), show, say, sleep
+        )
+
+    return bring_up(
+        make,
+        printable(location.path),
+        known=target.has_record,
+        anew="what is the same in the new version is kept",
+        note=say,
+        sleep=sleep,
+    )
 
 
-class _Download:
+class _Download(Crew[Worker]):
     """One version of the file."""
 
     def __init__(
         self,
         location: Location,
         target: Target,
+        others: Sequence[Location],
+        begun: Begun | None,
         timeout: float,
-        connections: int,
-        note: Callable[[str], None],
-        sleep: Callable[[float], object],
+        most: int,
+        progress: Progress,
+        note: Note,
+        sleep: Sleep,
     ) -> None:
+        super().__init__(timeout, most, progress, note, sleep)
         self._main = Source(location)
         self._sources = [self._main]
         self._target = target
-        self._timeout = timeout
-        self._most = connections
-        self._note = note
-        self._sleep = sleep
-        self._workers: list[Worker] = []
-        self._job: Job
-        self._error: ClientError | None = None
-        self._broken: ClientError | None = None
-        self._received = 0  # on connections that are closed
-        self._told = 0  # of what was received
+        self._others = others
+        self._begun = begun
         self._asking: list[Session] = []  # what other servers have
-        self._times = Times()
-        self.began = False
-        """The server has answered."""
-        self.fetching = False
-        """What is missing is known, and whatever breaks is mended."""
 
-    def run(self, sources: Sequence[Location], progress: Progress, begun: Begun | None) -> Fetched:
+    def run(self) -> Fetched:
         began = time.monotonic()
         fresh = self._target.is_new
         place = self._main.location
         with Session(place.host, place.port, self._timeout) as session:
             info = self._ask(session, fresh)
-            part = Part(self._target, info, session.algorithm)
+            version = Version(info.size, info.chunk_shift, session.algorithm, info.tag)
+            # One that is fetched in one go needs no record, nor has it one from before.
+            recorded = not (self._target.is_new and info.size <= 1 << info.chunk_shift)
+            part = Part(self._target, version, recorded=recorded)
             try:
                 plan = Plan(info.size, info.chunk_shift)
-                self._job = Job(info, plan, part, self._note)
+                self._job = Job(plan, part, self._note)
                 unchanged = self._take_stock(session, fresh)
-                if begun is not None:
-                    begun(info.size, part.kept)
+                if self._begun is not None:
+                    self._begun(info.size, part.kept)
                 if not unchanged:
-                    self._fetch(session, fresh, sources, progress)
+                    self._fetch(session, fresh)
             finally:
                 part.close()
         seconds = time.monotonic() - began
@@ -199,87 +147,30 @@ class _Download:
         job, name = self._job, self._main.location.path
         if job.part.of_another:
             self._note(f"'{printable(name)}' changed on the server; what is still right is kept")
-        if job.part.take_stock(session, name, job.plan, fresh=fresh):
+        if Stock(job.part, session, name, job.plan).take(fresh=fresh):
             return True
         job.part.check_space(job.plan.missing)
         job.over = job.plan.done
         return False
 
-    def _fetch(
-        self, session: Session, fresh: bool, sources: Sequence[Location], progress: Progress
-    ) -> None:
+    def _fetch(self, session: Session, fresh: bool) -> None:
         self.fetching = True
         job = self._job
         worker = Worker(job, self._main, session)
-        self._workers.append(worker)
         if fresh and (span := job.plan.take(FIRST_SPAN)) is not None:
             worker.expect(span)
-        if job.info.size <= SMALL:
-            self._work(worker)
-            self._told = self._received
-            progress(self._told)
+        if job.plan.size <= SMALL:
+            self._work_here(worker)
+        else:
+            self._workers.append(worker)
         if not job.over:
-            self._fetch_in_threads(session.round_trip, sources, progress)
+            others = [
+                threading.Thread(target=self._add_source, args=(place,), daemon=True)
+                for place in self._others
+            ]
+            self._work_in_threads(Growth(self._most, session.round_trip), others)
         if self._error is not None:
             raise self._error
-
-    def _fetch_in_threads(
-        self, round_trip: float, sources: Sequence[Location], progress: Progress
-    ) -> None:
-        others = [
-            threading.Thread(target=self._add_source, args=(place,), daemon=True)
-            for place in sources
-        ]
-        for worker in self._workers:
-            self._start(worker)
-        for other in others:
-            other.start()
-        try:
-            self._watch(Growth(self._most, round_trip), progress)
-        finally:
-            with self._job.lock:
-                self._job.over = True
-                self._stop_all()
-                for session in self._asking:
-                    session.interrupt()
-                running = [worker.thread for worker in self._workers if worker.thread]
-            for thread in running:
-                thread.join()
-
-    def _start(self, worker: Worker) -> None:
-        worker.thread = threading.Thread(target=self._work, args=(worker,), daemon=True)
-        worker.thread.start()
-
-    def _watch(self, growth: Growth, progress: Progress) -> None:
-        """Wait until all is done; keep enough connections at work meanwhile."""
-        job = self._job
-        tick = min(TICK, growth.window / 2)
-        failed, least = 0, job.plan.size + 1
-        while True:
-            with job.lock:
-                if not job.over:
-                    job.lock.wait(tick)
-                received = self._received + sum(one.session.received for one in self._workers)
-                working = len(self._workers)
-                left = job.plan.missing
-                over = job.over
-            if received > self._told:
-                progress(received - self._told)
-                self._told = received
-            if over:
-                return
-            if working:
-                if growth.wants_another(time.monotonic(), cpu_seconds(), received, left, working):
-                    self._connect()
-                continue
-            # Nothing is on its way now: what is missing tells whether it is of any use to go on.
-            failed, least = (0, left) if left < least else (failed, least)
-            if failed == len(PAUSES):
-                assert self._broken is not None
-                raise self._broken
-            self._sleep(PAUSES[failed])
-            failed += 1
-            self._connect()
 
     def _connect(self) -> None:
         """Try to have one more connection, to the source that fails least, and has the fewest."""
@@ -293,13 +184,7 @@ class _Download:
             self._broken = error
             source.failed += 1
             return
-        worker = Worker(job, source, session)
-        with job.lock:
-            if job.over:
-                session.close()
-                return
-            self._workers.append(worker)
-            self._start(worker)
+        self._add(Worker(job, source, session))
 
     def _add_source(self, place: Location) -> None:
         """Use the server at `place` as well, if its file is the same."""
@@ -331,28 +216,14 @@ class _Download:
                 if self._job.over:
                     raise ConnectionBroken("nothing more is wanted")
                 self._asking.append(session)
-            return account(session, place.path, self._job.info.size, tag=tag)
+            return account(session, place.path, self._job.plan.size, tag=tag)
 
-    def _work(self, worker: Worker) -> None:
-        """Receive on one connection until nothing is left, or it is of no more use."""
-        job = self._job
-        try:
-            worker.run()
-        except (NothingThere, Changed, Damaged) as error:
-            self._drop(worker.source, error)
-        except ConnectionBroken as error:
-            self._broken = error
-            worker.source.failed += 1
-        except ClientError as error:
-            self._fail(error)
-        finally:
-            worker.session.close()
-            with job.lock:
-                self._workers.remove(worker)
-                self._received += worker.session.received
-                self._times.waited += worker.session.waited
-                worker.give_back()
-                job.lock.notify_all()
+    def _broke(self, worker: Worker, error: ClientError) -> None:
+        super()._broke(worker, error)
+        worker.source.failed += 1
+
+    def _refused(self, worker: Worker, error: ClientError) -> None:
+        self._drop(worker.source, error)
 
     def _drop(self, source: Source, error: ClientError) -> None:
         """Ask `source` for nothing any more. What the first server says of the file holds."""
@@ -368,21 +239,7 @@ class _Download:
             return
         self._note(f"{source.location.server} is not used any more: {error}")
 
-    def _fail(self, error: ClientError) -> None:
-        with self._job.lock:
-            self._error = self._error or error
-            self._job.over = True
-            self._stop_all()
-            self._job.lock.notify_all()
-
     def _stop_all(self) -> None:
-        for worker in self._workers:
-            worker.session.interrupt()
-
-
-def _say_nothing(text: str) -> None:
-    """Nobody wants to know."""
-
-
-def _show_nothing(count: int) -> None:
-    """Show no progress."""
+        super()._stop_all()
+        for session in self._asking:
+            session.interrupt()

@@ -44,6 +44,10 @@ class OtherDialect(ConnectionBroken):
     """The server does not answer in the dialect it was spoken to in. 4."""
 
 
+class SpeaksHttp(OtherDialect):
+    """The server is a web server: ask it over HTTP. 4."""
+
+
 class Garbled(ConnectionBroken):
     """What the server answers makes no sense, or was damaged on its way: try again. 4."""
 
@@ -54,6 +58,9 @@ class Changed(ConnectionBroken):
 
 class ServerFailed(ConnectionBroken):
     """The server could not do it now, and said why: try again later. 4."""
+
+    wait = 0.0
+    """Seconds for which it asked not to be asked."""
 
 
 class Incomplete(ClientError):

@@ -84,6 +84,22 @@ class Plan:
             del self._missing[0]
         return start, until
 
+    def take_within(self, start: int, end: int) -> Range | None:
+        """The first missing bytes from `start` on, as far as they go, and no further than `end`."""
+        for a, b in self._missing:
+            if b > start:
+                found = max(a, start), min(b, end)
+                if found[0] >= found[1]:
+                    return None
+                self.have(*found)
+                return found
+        return None
+
+    def forget(self) -> None:
+        """Everything is missing again."""
+        self._missing = [(0, self.size)] if self.size else []
+        self._checked.clear()
+
     def give_back(self, start: int, end: int) -> None:
         """The bytes from `start` to `end`, taken before, are missing still."""
         if start >= end:

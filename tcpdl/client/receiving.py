@@ -56,6 +56,21 @@ def receive_all(sock: socket.socket, out: int, progress: Progress) -> int:
     return _copy(sock, out, progress, 0)
 
 
+def receive_into(sock: socket.socket, write: Callable[[bytes], object], progress: Progress) -> int:
+    """The same, but give the bytes to `write`."""
+    received = 0
+    while True:
+        try:
+            data = sock.recv(PIECE)
+        except OSError as error:
+            raise broken(error, received) from error
+        if not data:
+            return received
+        write(data)
+        received += len(data)
+        progress(len(data))
+
+
 class _Pace:
     """Lets a fast stream fill its socket a little before we are woken, and no other."""
 

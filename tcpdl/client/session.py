@@ -8,8 +8,6 @@ their own, straight from the socket.
 from __future__ import annotations
 
 import socket
-import sys
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,8 +23,10 @@ from tcpdl.client.errors import (
     NothingThere,
     OtherDialect,
     ServerFailed,
+    SpeaksHttp,
 )
-from tcpdl.client.receiving import FAST, broken, limit_waits
+from tcpdl.client.inlet import Inlet, round_trip
+from tcpdl.client.receiving import broken, limit_waits
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, Room, State
 from tcpdl.wire.native import (
@@ -42,26 +42,8 @@ from tcpdl.wire.native import (
 )
 from tcpdl.wire.text import printable
 
-LOW_WATER = 512 * 1024
-"""Bytes of a run that must have come before we are woken: fewer wake-ups (bench/native.py)."""
-
-LATELY = 4 * 1024 * 1024
-"""Bytes over which it is measured whether a stream is fast."""
-
-
-def low_water(left: int, room: int) -> int:
-    """How many bytes must have come before a fast stream wakes us, of which `left` are to come,
-    for `room` of which there is room.
-
-    A recv that has copied some bytes, and wants more, sleeps until that many more stand unread:
-    they must still be to come, or it would sleep until the timeout (tcp_data_ready in Linux's
-    net/ipv4/tcp_input.c).
-    """
-    mark = min(LOW_WATER, room)
-    return mark if 2 * mark <= left else 1
-
-
-_RTT_OFFSET = 68  # of tcpi_rtt in struct tcp_info, <linux/tcp.h>; in microseconds
+HTTP = (b"http/1.", b"<!doctype")
+"""How the answers of web servers begin to which our preface is a bad request, of HTTP/0.9 too."""
 
 
 class Session:
@@ -83,14 +65,17 @@ class Session:
         self._asked: deque[tuple[int, bytes]] = deque()  # ids, and requests as they were sent
         self._number = 0
         self._greeted = False
-        self._low_water = 1
-        self._is_fast = False
-        self._lately = 0
-        self._since = time.perf_counter()
-        self.received = 0
+        self._inlet = Inlet(self._sock)
+
+    @property
+    def received(self) -> int:
         """Bytes that came on this connection."""
-        self.waited = 0.0
+        return self._inlet.received
+
+    @property
+    def waited(self) -> float:
         """Seconds spent waiting for runs, and taking them from the kernel."""
+        return self._inlet.waited
 
     @property
     def algorithm(self) -> int:
@@ -99,13 +84,8 @@ class Session:
 
     @property
     def round_trip(self) -> float:
-        """Seconds from here to the server and back, as the kernel has measured it; 0.1 where it
-        does not tell."""
-        try:
-            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
-            return int.from_bytes(info[_RTT_OFFSET:], sys.byteorder) / 1e6 or 0.1
-        except (OSError, AttributeError):
-            return 0.1
+        """Seconds from here to the server and back."""
+        return round_trip(self._sock)
 
     def digest(self, data: bytes | bytearray | memoryview) -> bytes:
         """The digest of `data`, as this connection computes it."""
@@ -133,7 +113,7 @@ class Session:
             try:
                 self._sock.sendall(out)
             except OSError as error:
-                self._lost(error)
+                raise broken(error, self.received) from error
 
     def next(self) -> Answer:
         """The next message, errors included: a part of the answer to what was asked first. Sends
@@ -157,17 +137,10 @@ class Session:
 
     def take(self, length: int) -> bytes:
         """All `length` bytes of the run that was announced last."""
-        self._set_low_water(1)
         data = bytearray(length)
         view = memoryview(data)
         while view:
-            try:
-                count = self._sock.recv_into(view)
-            except OSError as error:
-                self._lost(error)
-            if not count:
-                self._ended()
-            self.received += count
+            count = self._inlet.read(view) or self._ended()
             self._incoming.passed(count)
             view = view[count:]
         return bytes(data)
@@ -175,22 +148,8 @@ class Session:
     def receive(self, view: memoryview, left: int) -> int:
         """Receive into `view` some of the run that was announced last, of which `left` bytes are
         still to come; return how many. Raises `ConnectionBroken`."""
-        self._set_low_water(low_water(left, len(view)) if self._is_fast else 1)
-        began = time.perf_counter()
-        try:
-            count = self._sock.recv_into(view[:left])
-        except OSError as error:
-            self._lost(error)
-        if not count:
-            self._ended()
-        now = time.perf_counter()
-        self.waited += now - began
+        count = self._inlet.read_run(view, left) or self._ended()
         self._incoming.passed(count)
-        self.received += count
-        self._lately += count
-        if self._lately >= LATELY:
-            self._is_fast = self._lately > FAST * (now - self._since)
-            self._lately, self._since = 0, now
         return count
 
     def interrupt(self) -> None:
@@ -209,18 +168,31 @@ class Session:
         self.close()
 
     def _receive(self) -> None:
-        self._set_low_water(1)
         view = self._room.view()
         try:
-            count = self._sock.recv_into(view)
-        except OSError as error:
-            self._lost(error)
-        if not count:
-            self._ended()
+            count = self._inlet.read(view) or self._ended()
+        except ConnectionBroken as error:
+            if self.received or not isinstance(error.__cause__, BlockingIOError):
+                raise
+            # Some web servers wait for the end of a line, which our requests do not have.
+            raise ConnectionBroken(f"{error}; ask a web server with http://") from error
         if not self._greeted and bytes(view[: min(count, len(MAGIC))]) != MAGIC[:count]:
+            if self._is_http(bytes(view[:count])):
+                raise SpeaksHttp("the server is a web server, and does not speak this dialect")
             raise OtherDialect("the server does not speak the native dialect")
-        self.received += count
         self._room.filled(count)
+
+    def _is_http(self, begun: bytes) -> bool:
+        """Whether an answer that has `begun` so is one of a web server."""
+        piece = memoryview(bytearray(len(max(HTTP, key=len))))
+        while not begun.lower().startswith(HTTP):
+            if not any(one.startswith(begun.lower()) for one in HTTP):
+                return False
+            count = self._inlet.read(piece)
+            if not count:
+                return False
+            begun += piece[:count]
+        return True
 
     def _check_greeting(self) -> None:
         self._greeted = True
@@ -246,14 +218,6 @@ class Session:
             and self.seal(message.unsealed) != message.seal
         ):
             raise ProtocolError("it was damaged on its way, or the request was")
-
-    def _set_low_water(self, count: int) -> None:
-        if count != self._low_water:
-            self._low_water = count
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
-
-    def _lost(self, error: OSError) -> NoReturn:
-        raise broken(error, self.received) from error
 
     def _ended(self) -> NoReturn:
         if not self._greeted:

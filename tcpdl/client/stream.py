@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tcpdl.client.download import PAUSES, Fetched
+from tcpdl.client.crew import PAUSES
 from tcpdl.client.errors import (
     CannotConnect,
     Changed,
@@ -18,6 +18,7 @@ from tcpdl.client.errors import (
     Garbled,
     OtherDialect,
 )
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.receiving import Progress
 from tcpdl.client.session import Session, failure
 from tcpdl.client.url import Location

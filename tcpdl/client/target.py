@@ -135,6 +135,14 @@ class Target:
         with suppress(FileNotFoundError):
             os.unlink(self._record, dir_fd=self.folder)
 
+    def discard(self) -> None:
+        """Throw away what was written, and its record. Raises `CannotWrite`."""
+        try:
+            os.ftruncate(self.fd, 0)
+            self.forget()
+        except OSError as error:
+            raise cannot_write(error) from error
+
     def adopt(self) -> bool:
         """Go on with the file that has the final name, in place of an empty part.
 

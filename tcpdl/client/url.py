@@ -1,4 +1,7 @@
-"""Where a file is: `host:port/name`, `tcpdl://host/name`. Imports `client.errors`. Pure."""
+"""Where a file is: `host:port/name`, `tcpdl://host/name`, `http://host/path`. Pure.
+
+Imports `client.errors`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from tcpdl.wire.text import printable
 
 DEFAULT_PORT = 8080
 """The port of a URL that names none."""
+
+HTTP_PORT = 80
+"""The same for `http://`."""
 
 ECHO_PORT = 7
 """The same for echo: the port that RFC 862 assigns."""
@@ -26,6 +32,9 @@ class Location(NamedTuple):
     port: int
     path: bytes
     """The name, percent-decoded, without the slash before it; empty for none."""
+    target: str = ""
+    """Of a file that is to be asked for over HTTP, its path and query as HTTP has them; else
+    empty."""
 
     @property
     def server(self) -> str:
@@ -37,6 +46,13 @@ class Location(NamedTuple):
         """The last segment of the path: what the file is called here."""
         return self.path.rpartition(b"/")[2]
 
+    @property
+    def shown(self) -> str:
+        """What a person reads of it, fit to be shown."""
+        if self.target:
+            return f"http://{self.server}{printable(self.target)}"
+        return f"{self.server}/{printable(self.path)}"
+
 
 def join(host: str, port: int) -> str:
     """`host:port`, with brackets around an IPv6 address."""
@@ -46,26 +62,80 @@ def join(host: str, port: int) -> str:
 def parse_url(url: str) -> Location:
     """Read a URL. Raises `BadRequest`.
 
-    Forms: `host[:port]/name`, `tcpdl://host[:port]/name`. The port is 8080 if left out. `%` and
-    two hexadecimal digits stand for a byte, as everywhere in URLs (RFC 3986, section 2.1), so a
-    name that holds such a sequence has its `%` written as `%25`. `?` and `#` mean themselves.
+    Forms: `host[:port]/name`, `tcpdl://host[:port]/name`, `http://host[:port]/path?query`. The port
+    is 8080 if left out, or 80. `%` and two hexadecimal digits stand for a byte, as everywhere in
+    URLs (RFC 3986, section 2.1), so a name that holds such a sequence has its `%` written as `%25`.
+    `?` and `#` mean themselves, except in the last form.
     """
     scheme = _SCHEME.match(url)
     if scheme:
-        if scheme[1].lower() != "tcpdl":
+        name = scheme[1].lower()
+        if name == "http":
+            return _parse_http(scheme[2])
+        if name in ("https", "tcpdls"):
+            raise BadRequest(f"{name}:// is not spoken: this version does not speak TLS")
+        if name != "tcpdl":
             raise BadRequest(
                 f"{printable(scheme[1])}:// is not spoken by this version; "
-                "use host:port/name or tcpdl://host:port/name"
+                "use host:port/name, tcpdl://host:port/name or http://host/path"
             )
         url = scheme[2]
     authority, _, path = url.partition("/")
     host, port = parse_server(authority, DEFAULT_PORT)
-    name = path.encode("utf-8", "surrogateescape")
+    return Location(host, port, _decoded(path))
+
+
+def parse_native(url: str, command: str) -> Location:
+    """The same, for a `command` that needs the native dialect."""
+    return need_native(parse_url(url), command)
+
+
+def need_native(location: Location, command: str) -> Location:
+    """`location`, if it can be asked for in the native dialect. Raises `BadRequest`."""
+    if location.target:
+        raise BadRequest(
+            f"{command} does not speak HTTP; for a tcpdl server, write host:port/name, "
+            "and for single files of any web server use tcpdl get"
+        )
+    return location
+
+
+def over_http(location: Location) -> Location:
+    """`location`, to be asked for over HTTP."""
+    return location if location.target else location._replace(target=f"/{_quoted(location.path)}")
+
+
+def _parse_http(rest: str) -> Location:
+    rest = rest.partition("#")[0]
+    end = re.search(r"[/?]", rest)
+    at = end.start() if end else len(rest)
+    if "@" in rest[:at]:
+        raise BadRequest("a URL with a user name or password in it is not asked for: write neither")
+    host, port = parse_server(rest[:at], HTTP_PORT)
+    path, query, given = rest[at:].partition("?")
+    target = (path or "/") + query + given
+    # What a URL cannot hold, people type, and a request line must not.
+    target = re.sub(r"[^!-~]", lambda found: _quoted(_as_bytes(found[0])), target)
+    return Location(host, port, _decoded(path.removeprefix("/")), target)
+
+
+def _as_bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _decoded(path: str) -> bytes:
+    name = _as_bytes(path)
     if b"%" in name:
         from urllib.parse import unquote_to_bytes  # it takes a while to import
 
         name = unquote_to_bytes(name)
-    return Location(host, port, name)
+    return name
+
+
+def _quoted(name: bytes) -> str:
+    """`name` as a path of a URL, its slashes kept (RFC 3986, section 3.3)."""
+    unreserved = rb"[^A-Za-z0-9._~!$&'()*+,;=:@/-]"
+    return re.sub(unreserved, lambda found: b"%%%02X" % found[0][0], name).decode("ascii")
 
 
 def parse_server(server: str, default_port: int) -> tuple[str, int]:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from tcpdl import digest
-from tcpdl.client.download import Fetched, download
+from tcpdl.client.download import download
 from tcpdl.client.errors import BadRequest, CannotWrite, Changed
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.mirroring import Mirrored, mirror
-from tcpdl.client.part import account
 from tcpdl.client.plan import Range
 from tcpdl.client.receiving import Progress
 from tcpdl.client.session import Session, failure
+from tcpdl.client.stock import account
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
 from tcpdl.client.worker import nonsense

@@ -1,25 +1,22 @@
-"""One connection of a download: it asks for what is missing, checks it and writes it.
+"""One connection of a download in the native dialect: asks for what is missing, checks and writes.
 
-Imports `wire` and the modules beside it. Workers share a `Job`. Each hashes what it receives while
-it is still in the processor's cache, and writes it; a chunk counts once its digest has come and is
-the same.
+Imports `wire` and the modules beside it. Each hashes what it receives while it is still in the
+processor's cache, and writes it; a chunk counts once its digest has come and is the same.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from tcpdl.client import crew
+from tcpdl.client.crew import Job
 from tcpdl.client.errors import Changed, Damaged, Garbled
-from tcpdl.client.part import Part
-from tcpdl.client.plan import Plan, Range
+from tcpdl.client.plan import Range
 from tcpdl.client.session import Session, failure
 from tcpdl.client.url import Location
-from tcpdl.client.writing import Writer
 from tcpdl.wire.native import ANY_TAG, Answer, Chunk, Digest, End, Error, FileInfo, Get
 from tcpdl.wire.text import printable
 
@@ -37,9 +34,6 @@ ASKED_MOST = 2
 DAMAGED_MOST = 4
 """How often one chunk may arrive damaged from one server."""
 
-TICK = 0.1
-"""Seconds between two looks whether something is missing again."""
-
 
 class Source:
     """A server that has the file, and the file's tag there."""
@@ -55,37 +49,17 @@ class Source:
         """How often its chunks arrived damaged."""
 
 
-class Job:
-    """What is to be fetched: shared by the workers."""
-
-    def __init__(self, info: FileInfo, plan: Plan, part: Part, note: Callable[[str], None]) -> None:
-        self.info = info
-        self.plan = plan
-        self.part = part
-        self.note = note
-        self.lock = threading.Condition()
-        """Held to use the plan and what follows; notified when any of it changes."""
-        self.over = False
-        """All is there, or nothing more is wanted."""
-        self.held = 0.0
-        """Seconds for which servers had nothing to send."""
-        self.wrote = 0.0
-        """Seconds spent writing."""
-
-
-class Worker:
+class Worker(crew.Worker):
     """One connection at work."""
 
     def __init__(self, job: Job, source: Source, session: Session) -> None:
+        super().__init__(job, session)
         self.source = source
         self.session = session
-        self.thread: threading.Thread | None = None
-        self._job = job
         self._spans: deque[Range] = deque()  # of each request, what is still to come
         self._states: dict[int, Any] = {}  # of chunks whose digest is to come
         self._given_up = False
         self._rate = 0.0
-        self._writer: Writer
 
     def expect(self, span: Range) -> None:
         """`span` was asked for already, and the answer's `FileInfo` has been read."""
@@ -103,22 +77,6 @@ class Worker:
                 self._job.plan.give_back(end - 1, end)
         self._states.clear()
 
-    def run(self) -> None:
-        """Fetch what is missing until nothing is; in a thread, until nothing can be any more.
-
-        Raises a `ClientError`.
-        """
-        threaded = self.thread is not None
-        self._writer = Writer(self._job.part, threaded=threaded)
-        try:
-            self._run(wait=threaded)
-        finally:
-            try:
-                self._writer.close()
-            finally:
-                with self._job.lock:
-                    self._job.wrote += self._writer.wrote
-
     def _run(self, *, wait: bool) -> None:
         job, session = self._job, self.session
         began, before = time.monotonic(), session.received
@@ -129,12 +87,12 @@ class Worker:
                 if not self._spans:
                     if job.over or self._given_up or not wait:
                         return
-                    job.lock.wait(TICK)
+                    job.lock.wait(crew.TICK)
                     continue
             message = session.next()
             if isinstance(message, FileInfo):
                 current = True
-                if (message.size, message.tag) != (job.info.size, self.source.tag):
+                if (message.size, message.tag) != (job.plan.size, self.source.tag):
                     raise Changed(f"'{printable(self.source.location.path)}' changed")
             elif isinstance(message, Chunk) and current:
                 self._receive(message.length)
@@ -159,7 +117,7 @@ class Worker:
     def _ask_for_more(self) -> None:
         job, source = self._job, self.source
         wanted = int(self._rate * SPAN_SECONDS) or FIRST_SPAN // 2
-        most = max(1 << job.info.chunk_shift, min(wanted, SPAN_MOST))
+        most = max(1 << job.plan.shift, min(wanted, SPAN_MOST))
         while len(self._spans) < ASKED_MOST and not (job.over or self._given_up):
             span = job.plan.take(most)
             if span is None:
@@ -175,7 +133,7 @@ class Worker:
     def _receive(self, length: int) -> None:
         job = self._job
         start, end = self._spans[0]
-        index = start >> job.info.chunk_shift
+        index = start >> job.plan.shift
         if length > min(end, job.plan.chunk(index)[1]) - start:
             raise Garbled("the server sends more than was asked for")
         state = self._states.get(index)

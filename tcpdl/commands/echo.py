@@ -35,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
         host, port = ask_for_server(str(ECHO_PORT))
         texts: Iterable[str] = [ask("text: ")]
     else:
+        if "://" in options.server:
+            raise BadRequest("echo takes a server, and no URL; write HOST:PORT")
         host, port = parse_server(options.server, ECHO_PORT)
         texts = [" ".join(options.text)] if options.text else _lines()
     show = _shown if sys.stdout.isatty() else str

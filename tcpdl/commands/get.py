@@ -8,9 +8,10 @@ import os
 import re
 import stat
 
-from tcpdl.client.api import Ways, fetch_stream, fetch_to
-from tcpdl.client.download import Fetched
+from tcpdl.client.api import DIALECTS, Ways, fetch_stream, fetch_to
 from tcpdl.client.errors import BadRequest, CannotWrite, ClientError
+from tcpdl.client.expected import parse_expected
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.progress import ProgressLine, human
 from tcpdl.client.receiving import cannot_write
 from tcpdl.client.target import RECORD_SUFFIX, SUFFIX, local_name
@@ -30,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
     """The options of `tcpdl get`."""
     made = command_parser(
         "get",
-        "Fetch files, every byte checked. A URL is host:port/name or tcpdl://host[:8080]/name.\n"
+        "Fetch files, every byte checked. A URL is host:port/name or tcpdl://host[:8080]/name;\n"
+        "or http://host[:80]/path, of any web server: then what it names a digest of is checked.\n"
         "What was broken off before, by this program or another, is continued.\n"
         "Without a URL, on a terminal, server, port and name are asked for.",
     )
@@ -43,10 +45,15 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--dialect",
-        choices=["auto", "native", "raw"],
+        choices=DIALECTS,
         default="auto",
-        help="what to speak: native, which checks every byte; raw, which any server of this kind "
-        "understands; or native, and raw if it is not understood (auto)",
+        help="what to speak: native, which checks every byte; http, which all web servers do; raw, "
+        "which any server of this kind understands; or what the URL says, and the server (auto)",
+    )
+    made.add_argument(
+        "--digest",
+        metavar="ALGORITHM:HEX",
+        help="what the sha256, sha512 or blake3 of the file has to be; for one URL",
     )
     add_connections(made)
     made.add_argument(
@@ -55,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="URL",
-        help="fetch from this server too, if the file is the same there; may be repeated",
+        help="fetch from this server too, if the file is the same there; may be repeated "
+        "(not over HTTP)",
     )
     made.add_argument(
         "--sync", action="store_true", help="have a file on the disk before it gets its name"
@@ -76,6 +84,9 @@ def run(options: argparse.Namespace) -> int:
         raise BadRequest("--from is about one file; give one URL with it")
     if sources and options.dialect == "raw":
         raise BadRequest("--from needs the native dialect: raw cannot compare files")
+    if options.digest is not None and len(locations) > 1:
+        raise BadRequest("--digest is about one file; give one URL with it")
+    expected = () if options.digest is None else (parse_expected(options.digest),)
     names = [location.file_name for location in locations]
     if twice := next((name for name in names if name and names.count(name) > 1), None):
         raise BadRequest(f"two of the files would be called '{printable(twice)}' here")
@@ -88,6 +99,7 @@ def run(options: argparse.Namespace) -> int:
             connections=options.connections,
             sources=sources,
             sync=options.sync,
+            expected=expected,
             progress=line,
             begun=line.begun,
             note=lambda text, line=line: line.say(f"tcpdl: {text}"),  # type: ignore[misc]
@@ -97,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
         except ClientError as error:
             # One that fails keeps none of the others from being fetched.
             line.close()
-            failed = complain(error, f"{location.server}/{printable(location.path)}")
+            failed = complain(error, location.shown)
             status = status or failed
         except BaseException:
             line.close()

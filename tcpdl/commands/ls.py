@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 
 from tcpdl.client.errors import Incomplete
 from tcpdl.client.listing import LEFT_OUT, Listed, iterdir
-from tcpdl.client.url import parse_url
+from tcpdl.client.url import parse_native
 from tcpdl.commands.common import command_parser
 from tcpdl.commands.output import flush, print_line
 from tcpdl.wire.text import printable
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Do what `options` say; return the exit status."""
-    location = parse_url(options.url)
+    location = parse_native(options.url, "ls")
     listed = iterdir(location, recursive=options.recursive, timeout=options.timeout)
     left_out = _print_json(listed) if options.json else _print_lines(listed)
     flush()

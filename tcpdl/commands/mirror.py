@@ -10,7 +10,7 @@ from tcpdl.client.errors import BadRequest, Incomplete
 from tcpdl.client.filters import Rule
 from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.progress import ProgressLine, human
-from tcpdl.client.url import parse_url
+from tcpdl.client.url import parse_native
 from tcpdl.commands.common import add_connections, command_parser
 from tcpdl.commands.output import flush, print_line
 from tcpdl.wire.text import printable
@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Do what `options` say; return the exit status."""
-    location = parse_url(options.url)
+    location = parse_native(options.url, "mirror")
     if not options.folder:
         raise BadRequest("DIR needs a name")
     line = ProgressLine(printable(location.path or location.server.encode()))

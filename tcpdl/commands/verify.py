@@ -9,7 +9,7 @@ import sys
 from tcpdl.client.errors import BadRequest, Incomplete
 from tcpdl.client.mirroring import Mirrored
 from tcpdl.client.progress import ProgressLine, human
-from tcpdl.client.url import parse_url
+from tcpdl.client.url import parse_native
 from tcpdl.client.verify import Difference, repair, verify
 from tcpdl.commands.common import add_connections, command_parser
 from tcpdl.commands.output import flush, print_line
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Do what `options` say; return the exit status."""
-    location = parse_url(options.url)
+    location = parse_native(options.url, "verify")
     if not options.path:
         raise BadRequest("PATH needs a name")
     path = os.fsencode(options.path)

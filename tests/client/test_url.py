@@ -13,6 +13,9 @@ from tcpdl.client.url import (
     DEFAULT_PORT,
     Location,
     join,
+    need_native,
+    over_http,
+    parse_native,
     parse_port,
     parse_server,
     parse_url,
@@ -77,7 +80,17 @@ def test_url(url: str, host: str, port: int, path: bytes) -> None:
         ("[]:8080/name", "host is missing"),
         ("tcpdl://", "host is missing"),
         ("tcpdl:///name", "host is missing"),
-        ("http://host/name", "http:// is not spoken"),
+        ("https://host/name", "https:// is not spoken: this version does not speak TLS"),
+        ("ftp://host/name", "ftp:// is not spoken"),
+        ("http://", "host is missing"),
+        ("http:///name", "host is missing"),
+        ("http://?a", "host is missing"),
+        ("http://host:x/name", "not a port"),
+        ("http://ho st/name", "not a host"),
+        ("http://host\r\nX: y/name", "not a "),
+        ("http://user@host/name", "user name or password"),
+        ("http://user:password@host/name", "user name or password"),
+        ("http://host\\@other/name", "user name or password"),
         ("tcpdls://host/name", "tcpdls:// is not spoken"),
         ("file:///etc/passwd", "file:// is not spoken"),
         ("tcpdl://http://host/name", "not a port"),
@@ -207,3 +220,60 @@ def test_any_text_is_a_location_or_refused(url: str) -> None:
     assert location.host.isprintable()
     assert 0 < location.port < 65536
     assert b"/" not in location.file_name
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "path", "target"),
+    [
+        ("http://host/a/b", "host", 80, b"a/b", "/a/b"),
+        ("HTTP://host:81/a", "host", 81, b"a", "/a"),
+        ("http://[::1]:9/a", "::1", 9, b"a", "/a"),
+        ("http://host", "host", 80, b"", "/"),
+        ("http://host/", "host", 80, b"", "/"),
+        ("http://host?a/b", "host", 80, b"", "/?a/b"),
+        ("http://host/a?b=c&d=%20/e", "host", 80, b"a", "/a?b=c&d=%20/e"),
+        ("http://host/a?", "host", 80, b"a", "/a?"),
+        ("http://host/a?b?c#d?e", "host", 80, b"a", "/a?b?c"),
+        ("http://host#a", "host", 80, b"", "/"),
+        ("http://host/%41%2f..%2F", "host", 80, b"A/../", "/%41%2f..%2F"),
+        ("http://host//a", "host", 80, b"/a", "//a"),
+        ("http://host/a b", "host", 80, b"a b", "/a%20b"),
+        ("http://host/a\r\nX: y", "host", 80, b"a\r\nX: y", "/a%0D%0AX:%20y"),
+        ("http://host/\udcff\x7f", "host", 80, b"\xff\x7f", "/%FF%7F"),
+        ("http://host/下?ä", "host", 80, "下".encode(), "/%E4%B8%8B?%C3%A4"),
+        ("http://host/100%", "host", 80, b"100%", "/100%"),
+    ],
+)
+def test_http_url(url: str, host: str, port: int, path: bytes, target: str) -> None:
+    location = parse_url(url)
+    assert location == Location(host, port, path, target)
+    assert over_http(location) is location
+    assert location.shown == f"http://{location.server}{target}"
+
+
+@given(ARGUMENTS.filter(encodes))
+def test_any_text_after_http_makes_one_line(rest: str) -> None:
+    try:
+        location = parse_url(f"http://host/{rest}")
+    except BadRequest:
+        return
+    assert location.target.startswith("/")
+    assert location.target.isascii()
+    assert location.target.isprintable()
+    assert " " not in location.target
+
+
+@given(st.binary())
+def test_any_name_over_http(name: bytes) -> None:
+    location = over_http(Location("host", 8080, name))
+    assert location.target.isascii()
+    assert not set(location.target) & set(" ?#%") - {"%"}
+    assert parse_url(f"http://host:8080{location.target}") == location
+
+
+def test_need_native() -> None:
+    location = parse_native("host/a", "ls")
+    assert location == Location("host", DEFAULT_PORT, b"a")
+    assert need_native(location, "ls") is location
+    with pytest.raises(BadRequest, match=r"ls does not speak HTTP.*host:port/name"):
+        parse_native("http://host/a", "ls")

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tcpdl.client import download as engine
+from tcpdl.client import crew as engine
 from tcpdl.client import stream as streaming
-from tcpdl.client.download import Fetched, download
+from tcpdl.client.download import download
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.pace import Growth
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
@@ -131,8 +132,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
     """Raises in the thread that waits for a download if nothing comes for some 0.7 seconds."""
-    monkeypatch.setattr("tcpdl.client.download.TICK", 0.01)
-    monkeypatch.setattr("tcpdl.client.worker.TICK", 0.01)
+    monkeypatch.setattr("tcpdl.client.crew.TICK", 0.01)
     honest = Growth.wants_another
     seen = [-1, 0]
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tcpdl.client.download import Fetched
 from tcpdl.client.errors import ClientError
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.stream import stream
 from tcpdl.client.url import Location
 from tests.client.download.conftest import BETWEEN, CHUNK, DIGEST, NAME, PART, RECORD, Fetch, some

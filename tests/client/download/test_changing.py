@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcpdl.client.download import VERSIONS_MOST
+from tcpdl.client.crew import VERSIONS_MOST
 from tcpdl.client.errors import Changed, NothingThere
 from tcpdl.wire import native
 from tcpdl.wire.native import Digest, DigestList, End, Error, FileInfo

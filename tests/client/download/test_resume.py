@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcpdl.client.errors import CannotConnect, CannotWrite
-from tcpdl.client.part import GRAIN
+from tcpdl.client.stock import GRAIN
 from tests.client.download.conftest import CHUNK, NAME, PART, RECORD, Fetch, some
 from tests.client.native_server import Asked, Ending, NativeServer, Payload, Pieces
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcpdl.client import session as sessions
+from tcpdl.client import inlet
 from tcpdl.client.errors import ConnectionBroken, NothingThere, OtherDialect
-from tcpdl.client.session import LOW_WATER, Session, low_water
+from tcpdl.client.inlet import LOW_WATER, low_water
+from tcpdl.client.session import Session
 from tcpdl.wire import native
 from tcpdl.wire.native import Chunk, Digest, End, FileInfo, Get
 from tests.client.download.conftest import BETWEEN, CHUNK, Fetch, Start, some
@@ -111,8 +112,8 @@ def test_end_of_a_run_that_trickles(
     left: int, shift: int, serving: Start, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last bytes of each run come late, in pieces, and the next run only after them."""
-    monkeypatch.setattr(sessions, "LATELY", CHUNK)
-    monkeypatch.setattr(sessions, "FAST", 1)
+    monkeypatch.setattr(inlet, "LATELY", CHUNK)
+    monkeypatch.setattr(inlet, "FAST", 1)
     server = serving(shift=shift)
     seen: list[tuple[int, int]] = []
 
@@ -136,7 +137,7 @@ def test_end_of_a_run_that_trickles(
             for at in range(0, len(piece.data), each)
         ]
 
-    monkeypatch.setattr(sessions, "low_water", mark)
+    monkeypatch.setattr(inlet, "low_water", mark)
     server.hook = trickle
     fetch(server.put(b"f", some(LONG)), timeout=3.0)
     assert fetch.path.read_bytes() == some(LONG)
@@ -150,8 +151,8 @@ def test_silence_within_a_fast_run(
     server: NativeServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What came is taken when the wait is over, though it is less than was hoped for."""
-    monkeypatch.setattr(sessions, "LATELY", CHUNK)
-    monkeypatch.setattr(sessions, "FAST", 1)
+    monkeypatch.setattr(inlet, "LATELY", CHUNK)
+    monkeypatch.setattr(inlet, "FAST", 1)
     data = some(LONG)
     server.files.clear()
     location = server.put(b"f", data)

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcpdl.client import download as engine
+from tcpdl.client import crew as engine
 from tcpdl.client import stream as streaming
 from tcpdl.client.api import Ways, fetch_bytes, fetch_stream
-from tcpdl.client.download import Fetched
 from tcpdl.client.errors import (
     BadRequest,
     CannotConnect,
@@ -23,6 +22,7 @@ from tcpdl.client.errors import (
     Damaged,
     NothingThere,
 )
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.session import Session
 from tcpdl.client.url import Location
 from tcpdl.client.worker import DAMAGED_MOST

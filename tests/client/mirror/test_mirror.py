@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tcpdl.client.errors import BadRequest, CannotConnect, CannotWrite, NothingThere
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.filters import Rule
 from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.url import Location
@@ -375,10 +376,10 @@ def test_large_file_is_downloaded(
 
     asked = []
 
-    def download(location: Location, into: Any, **_: Any) -> engine.Fetched:
+    def download(location: Location, into: Any, **_: Any) -> Fetched:
         asked.append(location.path)
         os.write(into.fd, b"large")
-        return engine.Fetched(5, MTIME, 0o440, received=5)
+        return Fetched(5, MTIME, 0o440, received=5)
 
     monkeypatch.setattr(engine, "download", download)
     entries = [make.folder("d"), make.listed("d/large", 2 << 20), make.file("d/small", b"s")]

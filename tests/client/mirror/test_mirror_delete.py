@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tcpdl.client.errors import ConnectionBroken
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.filters import Rule
 from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.target import part_name
@@ -169,9 +170,9 @@ def test_parts_of_what_is_still_to_come_stay(
 ) -> None:
     from tcpdl.client import download as engine
 
-    def download(location: Location, into: Any, **_: Any) -> engine.Fetched:
+    def download(location: Location, into: Any, **_: Any) -> Fetched:
         assert os.fstat(into.fd).st_size == 4  # it goes on with the part
-        return engine.Fetched(4, MTIME, 0o644)
+        return Fetched(4, MTIME, 0o644)
 
     monkeypatch.setattr(engine, "download", download)
     part = os.fsdecode(part_name(b"large"))

@@ -1,0 +1,292 @@
+"""The connections of a download, each with a thread, and what keeps them at work.
+
+Imports the modules beside it. The caller's thread waits, reports progress, mends what breaks and
+decides whether another connection pays. What is spoken on a connection is for the workers to know:
+those of `client.worker` speak the native dialect, those of `client.http.worker` HTTP.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
+
+from tcpdl.client.errors import (
+    CannotConnect,
+    Changed,
+    ClientError,
+    ConnectionBroken,
+    Damaged,
+    Garbled,
+    NothingThere,
+    OtherDialect,
+    SpeaksHttp,
+)
+from tcpdl.client.fetched import Fetched, Note
+from tcpdl.client.pace import Growth, Times, cpu_seconds
+from tcpdl.client.part import Part
+from tcpdl.client.plan import Plan
+from tcpdl.client.receiving import Progress
+from tcpdl.client.writing import Writer
+
+TICK = 0.1
+"""Seconds between two looks whether something is missing again."""
+
+PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each new attempt to connect after nothing more had come."""
+
+VERSIONS_MOST = 5
+"""Versions of a file that are begun before it is said to change too fast."""
+
+Sleep = Callable[[float], object]
+
+
+class Connection(Protocol):
+    """What is needed of a connection here."""
+
+    @property
+    def received(self) -> int: ...
+
+    @property
+    def waited(self) -> float: ...
+
+    def interrupt(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Job:
+    """What is to be fetched: shared by the workers."""
+
+    def __init__(self, plan: Plan, part: Part, note: Note) -> None:
+        self.plan = plan
+        self.part = part
+        self.note = note
+        self.lock = threading.Condition()
+        """Held to use the plan and what follows; notified when any of it changes."""
+        self.over = False
+        """All is there, or nothing more is wanted."""
+        self.held = 0.0
+        """Seconds for which servers had nothing to send."""
+        self.wrote = 0.0
+        """Seconds spent writing."""
+
+
+class Worker(ABC):
+    """One connection at work."""
+
+    def __init__(self, job: Job, connection: Connection) -> None:
+        self.connection = connection
+        self.thread: threading.Thread | None = None
+        self._job = job
+        self._writer: Writer
+
+    def run(self) -> None:
+        """Fetch what is missing until nothing is; in a thread, until nothing can be any more.
+
+        Raises a `ClientError`.
+        """
+        threaded = self.thread is not None
+        self._writer = Writer(self._job.part, threaded=threaded)
+        try:
+            self._run(wait=threaded)
+        finally:
+            try:
+                self._writer.close()
+            finally:
+                with self._job.lock:
+                    self._job.wrote += self._writer.wrote
+
+    @abstractmethod
+    def give_back(self) -> None:
+        """Let others fetch what did not come. The lock is to be held."""
+
+    @abstractmethod
+    def _run(self, *, wait: bool) -> None:
+        """Do so; with `wait`, stay as long as others may give something back."""
+
+
+Kind = TypeVar("Kind", bound=Worker)
+
+
+class Crew(ABC, Generic[Kind]):
+    """One version of a file, and the workers that fetch it."""
+
+    def __init__(self, timeout: float, most: int, progress: Progress, note: Note, sleep: Sleep):
+        """At most `most` work at once; `timeout` is in seconds."""
+        self._timeout = timeout
+        self._most = most
+        self._progress = progress
+        self._note = note
+        self._sleep = sleep
+        self._workers: list[Kind] = []
+        self._job: Job
+        self._error: ClientError | None = None
+        self._broken: ClientError | None = None
+        self._received = 0  # on connections that are closed
+        self._told = 0  # of what was received
+        self._times = Times()
+        self.began = False
+        """The server has answered."""
+        self.fetching = False
+        """What is missing is known, and whatever breaks is mended."""
+
+    @abstractmethod
+    def run(self) -> Fetched:
+        """Bring the part up to the version that is on the server. Raises a `ClientError`."""
+
+    @abstractmethod
+    def _connect(self) -> None:
+        """Have one more connection at work, if that can be done and is of use."""
+
+    @abstractmethod
+    def _refused(self, worker: Kind, error: ClientError) -> None:
+        """`worker` was told `error`: that there is no such file, or another than before; or what it
+        got is damaged."""
+
+    def _work_here(self, worker: Kind) -> None:
+        """Have `worker` fetch what is missing, in this thread: for what is small."""
+        self._workers.append(worker)
+        self._work(worker)
+        self._told = self._received
+        self._progress(self._told)
+
+    def _work_in_threads(self, growth: Growth, others: Iterable[threading.Thread] = ()) -> None:
+        """Have the workers fetch what is missing, and as many more as pay; `others`, which may add
+        some, are started after them."""
+        for worker in self._workers:
+            self._start(worker)
+        for other in others:
+            other.start()
+        try:
+            self._watch(growth)
+        finally:
+            with self._job.lock:
+                self._job.over = True
+                self._stop_all()
+                running = [worker.thread for worker in self._workers if worker.thread]
+            for thread in running:
+                thread.join()
+
+    def _add(self, worker: Kind) -> None:
+        """Start `worker`, unless nothing more is wanted."""
+        with self._job.lock:
+            if self._job.over:
+                worker.connection.close()
+                return
+            self._workers.append(worker)
+            self._start(worker)
+
+    def _start(self, worker: Kind) -> None:
+        worker.thread = threading.Thread(target=self._work, args=(worker,), daemon=True)
+        worker.thread.start()
+
+    def _watch(self, growth: Growth) -> None:
+        """Wait until all is done; keep enough connections at work meanwhile."""
+        job = self._job
+        tick = min(TICK, growth.window / 2)
+        failed, least = 0, job.plan.size + 1
+        while True:
+            with job.lock:
+                if not job.over:
+                    job.lock.wait(tick)
+                received = self._received + sum(one.connection.received for one in self._workers)
+                working = len(self._workers)
+                left = job.plan.missing
+                over = job.over
+            if received > self._told:
+                self._progress(received - self._told)
+                self._told = received
+            if over:
+                return
+            if working:
+                if growth.wants_another(time.monotonic(), cpu_seconds(), received, left, working):
+                    self._connect()
+                continue
+            # Nothing is on its way now: what is missing tells whether it is of any use to go on.
+            failed, least = (0, left) if left < least else (failed, least)
+            if failed == len(PAUSES):
+                assert self._broken is not None
+                raise self._broken
+            self._sleep(pause(failed, self._broken))
+            failed += 1
+            self._connect()
+
+    def _work(self, worker: Kind) -> None:
+        """Receive on one connection until nothing is left, or it is of no more use."""
+        job = self._job
+        try:
+            worker.run()
+        except (NothingThere, Changed, Damaged) as error:
+            self._refused(worker, error)
+        except (CannotConnect, ConnectionBroken) as error:
+            self._broke(worker, error)
+        except ClientError as error:
+            self._fail(error)
+        finally:
+            worker.connection.close()
+            with job.lock:
+                self._workers.remove(worker)
+                self._received += worker.connection.received
+                self._times.waited += worker.connection.waited
+                worker.give_back()
+                job.lock.notify_all()
+
+    def _broke(self, worker: Kind, error: ClientError) -> None:
+        """The connection of `worker` is of no more use; another may be."""
+        self._broken = error
+
+    def _fail(self, error: ClientError) -> None:
+        """End all with `error`."""
+        with self._job.lock:
+            self._error = self._error or error
+            self._job.over = True
+            self._stop_all()
+            self._job.lock.notify_all()
+
+    def _stop_all(self) -> None:
+        for worker in self._workers:
+            worker.connection.interrupt()
+
+
+def bring_up(
+    make: Callable[[], Crew[Any]], name: str, *, known: bool, anew: str, note: Note, sleep: Sleep
+) -> Fetched:
+    """Run what `make` makes until one comes to its end, of whatever version of the file `name`.
+
+    `known` if the server was there before; `anew` says what becomes of the part of another version.
+    Raises a `ClientError`.
+    """
+    for _ in range(VERSIONS_MOST):
+        failed = 0
+        while True:
+            one = make()
+            try:
+                return one.run()
+            except Changed as changed:
+                known = True
+                note(f"{changed}; {anew}")
+                break
+            except SpeaksHttp:
+                raise
+            except (CannotConnect, ConnectionBroken) as error:
+                known = known or one.began
+                # A server that was there before is waited for, and one that says how long; any
+                # other is not. A damaged answer is asked for again; nonsense stays that.
+                patient = known or getattr(error, "wait", 0.0) > 0
+                most = len(PAUSES) if patient else isinstance(error, Garbled)
+                if one.fetching or failed >= most:
+                    if known and isinstance(error, OtherDialect):
+                        raise ConnectionBroken(str(error)) from error
+                    raise
+                broken = error
+            sleep(pause(failed, broken))
+            failed += 1
+    raise Changed(f"'{name}' changes faster than it can be fetched")
+
+
+def pause(failed: int, error: ClientError | None) -> float:
+    """Seconds to wait before what has `failed` so often, last with `error`, is tried again."""
+    return max(PAUSES[failed], getattr(error, "wait", 0.0))

@@ -1,0 +1,252 @@
+"""Download a file from any web server: resumed where that is safe, over several connections.
+
+Imports `wire`, `digest` and the modules beside it. Parts are put together only if the server says
+of each that it is of one and the same version; where it does not, the file comes in one answer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from tcpdl import digest
+from tcpdl.client.crew import Crew, Job, Sleep, bring_up
+from tcpdl.client.errors import (
+    CannotConnect,
+    Changed,
+    ClientError,
+    ConnectionBroken,
+    Damaged,
+    NothingThere,
+)
+from tcpdl.client.expected import Check, Expected, check_file
+from tcpdl.client.fetched import Begun, Fetched, Note, say_nothing, show_nothing
+from tcpdl.client.http.asking import Asked
+from tcpdl.client.http.connection import Connection
+from tcpdl.client.http.origin import Origin
+from tcpdl.client.http.representation import Answer, Representation
+from tcpdl.client.http.stock import first_missing, take_stock
+from tcpdl.client.http.worker import FIRST_SPAN, Worker
+from tcpdl.client.pace import Growth, limited_by
+from tcpdl.client.part import Part
+from tcpdl.client.plan import Plan
+from tcpdl.client.receiving import Progress, write_all
+from tcpdl.client.record import Version
+from tcpdl.client.target import Target
+from tcpdl.client.url import Location
+from tcpdl.client.writing import PIECE
+from tcpdl.wire.native import TAG_SIZE
+from tcpdl.wire.text import printable
+
+SMALL = 1024 * 1024
+"""Bytes of a file that is not worth a thread."""
+
+UNSIZED = "the server does not say how long the file is: nobody can tell whether all of it came"
+
+
+def download(
+    location: Location,
+    target: Target,
+    *,
+    timeout: float = 30.0,
+    connections: int = 8,
+    expected: Sequence[Expected] = (),
+    progress: Progress | None = None,
+    note: Note | None = None,
+    begun: Begun | None = None,
+    sleep: Sleep = time.sleep,
+) -> Fetched:
+    """Bring `target` up to the file at `location`, which has a `target` of HTTP.
+
+    The whole of it is checked against the digests that the server names, and those that are
+    `expected`; it is `verified` if there are any. For the rest, see `client.download.download`.
+
+    Raises `NothingThere`, `CannotConnect`, `ConnectionBroken`, `Damaged`, `CannotWrite`.
+    """
+    say = note or say_nothing
+    origin = Origin(location, timeout)
+
+    def make() -> _Download:
+        show = progress or show_nothing
+        return _Download(
+            origin, target, expected, begun, timeout, max(1, connections), show, say, sleep
+        )
+
+    return bring_up(
+        make,
+        printable(location.target),
+        known=target.has_record,
+        anew="it is fetched anew",
+        note=say,
+        sleep=sleep,
+    )
+
+
+class _Download(Crew[Worker]):
+    """One version of the file."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        target: Target,
+        expected: Sequence[Expected],
+        begun: Begun | None,
+        timeout: float,
+        most: int,
+        progress: Progress,
+        note: Note,
+        sleep: Sleep,
+    ) -> None:
+        super().__init__(timeout, most, progress, note, sleep)
+        self._origin = origin
+        self._target = target
+        self._expected = expected
+        self._begun = begun
+
+    def run(self) -> Fetched:
+        began = time.monotonic()
+        asked, answer = self._origin.ask_first(first_missing(self._target), FIRST_SPAN)
+        self.began = True
+        with asked.connection as connection:
+            there = answer.representation
+            expected = (*self._expected, *there.digests)
+            if there.size is None:
+                fetched = self._fetch_unsized(connection, expected)
+            else:
+                fetched = self._fetch_sized(there, there.size, asked, answer, expected)
+        seconds = time.monotonic() - began
+        return fetched._replace(
+            mtime_ns=there.mtime_ns,
+            verified=bool(expected),
+            seconds=seconds,
+            limited_by="" if fetched.unchanged else limited_by(self._times, seconds),
+        )
+
+    def _fetch_sized(
+        self,
+        there: Representation,
+        size: int,
+        asked: Asked,
+        answer: Answer,
+        expected: Sequence[Expected],
+    ) -> Fetched:
+        shift = digest.chunk_shift(size)
+        algorithm = digest.choose(digest.AVAILABLE)
+        version = Version(size, shift, algorithm, self._tag(there, algorithm))
+        fresh = self._target.is_new and size <= 1 << shift
+        part = Part(self._target, version, recorded=bool(there.validator) and not fresh)
+        try:
+            if part.of_another and not self._target.is_empty:
+                self._note(f"'{self._shown}' changed on the server; it is fetched anew")
+            plan = Plan(size, shift)
+            self._job = Job(plan, part, self._note)
+            may_be_begun = self._origin.may_be_begun
+            unchanged = take_stock(part, plan, expected, may_be_begun=may_be_begun)
+            if self._begun is not None:
+                self._begun(size, part.kept)
+            if not unchanged:
+                part.check_space(plan.missing)
+                self._job.over = plan.done
+                self._fetch(asked.connection, answer)
+                self._check(part, expected)
+        finally:
+            part.close()
+        self._times.wrote = self._job.wrote
+        received = self._received or asked.connection.received
+        return Fetched(size, received=received, kept=part.kept, unchanged=unchanged)
+
+    @property
+    def _shown(self) -> str:
+        return printable(self._origin.location.target)
+
+    def _tag(self, there: Representation, algorithm: int) -> bytes:
+        """What tells this version from others, in the record."""
+        place = self._origin.location
+        parts = ("tcpdl http 1", place.server, place.target, there.etag, there.modified)
+        joined = "\n".join(parts).encode("utf-8", "surrogateescape")
+        return digest.digest(algorithm, joined)[:TAG_SIZE]
+
+    def _fetch(self, connection: Connection, answer: Answer) -> None:
+        self.fetching = True
+        job = self._job
+        worker = Worker(job, self._origin, connection, alone=True)
+        worker.expect(answer)
+        if job.plan.size <= SMALL:
+            self._work_here(worker)
+        elif not job.over:
+            self._workers.append(worker)
+        if not job.over:
+            most = self._most if self._origin.has_ranges else 1
+            self._work_in_threads(Growth(most, connection.round_trip))
+        if self._error is not None:
+            raise self._error
+
+    def _check(self, part: Part, expected: Sequence[Expected]) -> None:
+        """Raise `Damaged` unless the whole is as it is `expected` to be; then it is not kept."""
+        try:
+            check_file(self._target.fd, part.version.size, expected)
+        except Damaged:
+            self._target.discard()
+            if part.kept:
+                self._origin.may_be_begun = False
+                raise Changed("what was here already is not of this file") from None
+            raise
+
+    def _connect(self) -> None:
+        """Have one more connection, if this version can be had in parts; or else one at all."""
+        origin, place = self._origin, self._origin.place
+        with self._job.lock:
+            alone = not self._workers
+        if alone:
+            self._connect_again()
+        elif origin.has_ranges:
+            connection = Connection(place.host, place.port, self._timeout)
+            self._add(Worker(self._job, origin, connection, alone=False))
+
+    def _connect_again(self) -> None:
+        """Ask for what is missing, wherever it is now, where no connection is left."""
+        job, origin = self._job, self._origin
+        with job.lock:
+            if not origin.representation.validator:
+                # Nobody can tell whether what comes now belongs to what came before.
+                job.plan.forget()
+                job.part.kept = 0
+            span = job.plan.take(FIRST_SPAN) or (0, job.plan.size)
+        try:
+            asked, answer = origin.ask_again(*span)
+        except (NothingThere, Changed, Damaged) as error:
+            self._fail(error)
+            return
+        except (CannotConnect, ConnectionBroken) as error:
+            self._broken = error
+            return
+        finally:
+            with job.lock:
+                job.plan.give_back(*span)
+        worker = Worker(job, origin, asked.connection, alone=True)
+        worker.expect(answer)
+        self._add(worker)
+
+    def _refused(self, worker: Worker, error: ClientError) -> None:
+        self._fail(error)
+
+    def _fetch_unsized(self, connection: Connection, expected: Sequence[Expected]) -> Fetched:
+        """Receive a file of which the server does not say how long it is, from its beginning."""
+        if connection.body.ends_with_connection:
+            self._note(UNSIZED)
+        self._target.discard()
+        check, size = Check(expected), 0
+        buffer = memoryview(bytearray(PIECE))
+        try:
+            os.lseek(self._target.fd, 0, os.SEEK_SET)
+            while count := connection.receive(buffer):
+                check.update(buffer[:count])
+                write_all(self._target.fd, buffer[:count])
+                size += count
+                self._progress(count)
+            check.finish()
+        except ClientError:
+            self._target.discard()  # there is no way to continue it
+            raise
+        return Fetched(size, received=connection.received)
