@@ -153,7 +153,9 @@ def tcpdl_daemon(root: Path, *options: str, address: str = LOOPBACK) -> tuple[li
     return [own("twistd"), "-n", "--pidfile=", "tcpdl", *listen, *options], port
 
 
-def nginx(folder: Path, scratch: Path, address: str = LOOPBACK) -> tuple[list[str], int]:
+def nginx(
+    folder: Path, scratch: Path, address: str = LOOPBACK, *, autoindex: bool = False
+) -> tuple[list[str], int]:
     """The command of an nginx with one worker that serves `folder`, and its port."""
     port = free_port()
     config = scratch / "nginx.conf"
@@ -166,7 +168,9 @@ def nginx(folder: Path, scratch: Path, address: str = LOOPBACK) -> tuple[list[st
             access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
             client_body_temp_path {scratch}; proxy_temp_path {scratch};
             fastcgi_temp_path {scratch}; uwsgi_temp_path {scratch}; scgi_temp_path {scratch};
-            server {{ listen {address}:{port}; root {folder}; }}
+            server {{
+                listen {address}:{port}; root {folder}; autoindex {"on" if autoindex else "off"};
+            }}
         }}
         """,
         encoding="ascii",

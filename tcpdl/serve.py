@@ -92,7 +92,7 @@ def _say(text: str) -> None:
 
 
 def _welcome(root: str, daemon: Daemon) -> Iterator[str]:
-    """What is served, and lines that fetch some of it, ready to be pasted."""
+    """What is served, where a browser finds it, and lines that fetch some, ready to be pasted."""
     yield f"Serving {printable(os.fsencode(root))}; Ctrl-C ends it."
     name = _example(root)
     for service in daemon:
@@ -105,6 +105,7 @@ def _welcome(root: str, daemon: Daemon) -> Iterator[str]:
                 yield f"  tcpdl echo {shlex.quote(server)} hello"
                 continue
             here = shlex.quote(name)
+            yield f"  http://{server}/"
             yield f"  tcpdl get {shlex.quote(f'{server}/{quote_from_bytes(os.fsencode(name))}')}"
             yield f"  printf '%s\\n' {here} | nc {host} {port} > {here}"
     yield ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -228,7 +227,7 @@ class Answers:
             done.callback(known)
             return done
         # The thread may outlive the answer, and the descriptor.
-        mine = replace(file, fd=os.dup(file.fd))
+        mine = file._replace(fd=os.dup(file.fd))
 
         def compute() -> bytes:
             try:

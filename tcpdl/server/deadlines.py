@@ -12,7 +12,9 @@ import math
 import time
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 GRAIN = 0.5
@@ -39,8 +41,10 @@ class Deadlines:
 
     def set(self, who: Overdue, seconds: float) -> None:
         """Call `who.overdue()` in `seconds` from now, and forget the deadline it had."""
-        self.clear(who)
         tick = math.ceil((self._clock.seconds() + seconds) / GRAIN)
+        if self._due.get(who) == tick:
+            return
+        self.clear(who)
         self._due[who] = tick
         self._rows.setdefault(tick, set()).add(who)
         if self._timer is None:
@@ -50,6 +54,11 @@ class Deadlines:
         """The time, in seconds since no particular moment."""
         seconds: float = self._clock.seconds()
         return seconds
+
+    def next_turn(self) -> Deferred[None]:
+        """Fires once all others that are ready have been served."""
+        done: Deferred[None] = deferLater(self._clock, 0)
+        return done
 
     def clear(self, who: Overdue) -> None:
         """Forget the deadline of `who`, if it has one."""

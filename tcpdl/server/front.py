@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
-from tcpdl.wire.recognise import native_preface
+from tcpdl.wire.recognise import http_began, native_preface
 
 WORD_SECONDS = 60.0
 """How long a client may take to send its first byte. A person may be typing it."""
@@ -42,10 +42,12 @@ class FrontDoor(LingeringProtocol):
         deadlines: Deadlines,
         raw: Callable[[], LingeringProtocol],
         native: Callable[[], LingeringProtocol],
+        http: Callable[[], LingeringProtocol],
     ) -> None:
         super().__init__(deadlines)
         self._raw = raw
         self._native = native
+        self._http = http
         self._head = b""
         self._dialect: LingeringProtocol | None = None
 
@@ -57,9 +59,11 @@ class FrontDoor(LingeringProtocol):
         if not self._head:
             self.deadlines.set(self, DECIDE_SECONDS)
         self._head += data
-        native = native_preface(self._head)
-        if native is not None:
-            self._hand_over(self._native if native else self._raw)
+        native, http = native_preface(self._head), http_began(self._head)
+        if native or http:
+            self._hand_over(self._native if native else self._http)
+        elif native is False and http is False:
+            self._hand_over(self._raw)
 
     def readConnectionLost(self) -> None:
         if self._dialect is not None:
@@ -107,15 +111,17 @@ class FrontFactory(Factory):
 
     noisy = False
 
-    def __init__(self, deadlines: Deadlines, raw: Dialect, native: Dialect) -> None:
-        """`raw` and `native` are the factories of the dialects."""
+    def __init__(self, deadlines: Deadlines, raw: Dialect, native: Dialect, http: Dialect) -> None:
+        """`raw`, `native` and `http` are the factories of the dialects."""
         self.deadlines = deadlines
         self.raw = raw
         self.native = native
+        self.http = http
 
     def buildProtocol(self, addr: IAddress | None) -> FrontDoor:
         return FrontDoor(
             self.deadlines,
             lambda: self.raw.buildProtocol(addr),
             lambda: self.native.buildProtocol(addr),
+            lambda: self.http.buildProtocol(addr),
         )

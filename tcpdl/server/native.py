@@ -7,9 +7,7 @@ specification. One coroutine for each connection answers its requests, one after
 
 from __future__ import annotations
 
-import socket
 from collections import deque
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,7 +22,6 @@ from tcpdl.content.source import Source
 from tcpdl.server.answering import AnsweringProtocol, Gone
 from tcpdl.server.answers import Answers
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.peer import is_near
 from tcpdl.server.plain import plain
 from tcpdl.server.working import Workers
 from tcpdl.wire import native
@@ -36,11 +33,6 @@ IDLE_SECONDS = 120.0
 
 PENDING_MOST = 128
 """Requests of one client that wait for their turn. More are left in its hands until then."""
-
-CONGESTION = b"bbr"
-"""The congestion control asked for on connections that leave the machine. On a link of 80 ms that
-loses one packet of 200, it is 16 times as fast as cubic; where the kernel does not have it, or does
-not let us, the system's own stays."""
 
 _log = Logger()
 
@@ -64,11 +56,8 @@ class Native(AnsweringProtocol):
     # Receiving.
 
     def connectionMade(self) -> None:
+        self.hurry()
         self.deadlines.set(self, IDLE_SECONDS)
-        if plain(self.transport) is not None and not is_near(self.transport.getPeer()):
-            handle = self.transport.getHandle()
-            with suppress(OSError, AttributeError):
-                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION)
 
     def dataReceived(self, data: bytes) -> None:
         if self._ended or self._refusal is not None:

@@ -220,6 +220,8 @@ class _FileSending(PlainTransport, tcp.Server):
 
     @property
     def unsent(self) -> int:  # type: ignore[override]
+        if not (self._held or self._queue):
+            return 0
         unsent: int = len(self.dataBuffer) - self.offset + self._tempDataLen + self._waiting
         return unsent
 

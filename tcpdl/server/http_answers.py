@@ -1,0 +1,204 @@
+"""What HTTP answers a request with: finds out what it is about, and who answers.
+
+Imports `web`, `content` and the modules beside it. PROTOCOL.md section 7 is the specification.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import tcpdl
+from tcpdl.content.digests import Digests
+from tcpdl.content.errors import IsFolder, NotServed, Unavailable
+from tcpdl.content.source import File, Source
+from tcpdl.digest import FileEnded
+from tcpdl.server.http_exchange import Exchange, Fields, Work
+from tcpdl.server.http_files import HASHED_FIRST_MOST, FileAnswers
+from tcpdl.server.http_folders import FolderAnswers, write_page
+from tcpdl.server.working import Workers
+from tcpdl.web import conditions, fields, page, zipapp
+from tcpdl.web.request import METHODS, Refusal
+from tcpdl.web.urls import folder_path
+from tcpdl.wire.names import Name, NameRefused
+
+WELL_KNOWN = b"/.well-known/tcpdl/"
+
+RETRY_SECONDS = 5
+"""After which a client is told to ask again for what cannot be opened now."""
+
+_FOR_GOOD = "public, max-age=31536000, immutable"
+
+
+class Fixed(NamedTuple):
+    """What is always there."""
+
+    kind: str
+    body: bytes
+    etag: str
+
+
+class HttpAnswers:
+    """Answers the requests of all connections."""
+
+    def __init__(
+        self,
+        source: Source,
+        digests: Digests,
+        workers: Workers,
+        *,
+        index: bool = False,
+        precompressed: bool = False,
+    ) -> None:
+        """With `index`, a folder's index.html is its page; with `precompressed`, files beside a
+        file that end in .gz or .zst are sent to who takes them."""
+        self._source = source
+        self._workers = workers
+        self._index = index
+        self._fixed: dict[str, Fixed] = {}
+        self._files = FileAnswers(source, digests, workers, precompressed=precompressed)
+        self._folders = FolderAnswers(source, digests, workers, self._site)
+
+    def answer(self, exchange: Exchange) -> Work | None:
+        """Answer a request: at once, or by what is returned. Raises `Refusal` and `Gone`."""
+        request = exchange.request
+        if request.method == "OPTIONS":
+            exchange.write(204, [("Allow", ", ".join(METHODS))])
+            return None
+        if request.path.startswith(WELL_KNOWN):
+            return self._well_known(exchange, request.path[len(WELL_KNOWN) :].decode("latin-1"))
+        try:
+            name = request.name(hidden=self._source.hidden)
+            if not request.query and self._files.answer_again(exchange, name):
+                return None
+            file = self._source.open_file(name)
+        except IsFolder:
+            return self._folder(exchange, name)
+        except Unavailable as problem:
+            raise Refusal(503, str(problem), fatal=False) from None
+        except (NotServed, NameRefused) as problem:
+            raise Refusal(404, f"there is nothing here: {problem}", fatal=False) from None
+        if not request.query:
+            return self._files.answer(exchange, name, file, save=False)
+        try:
+            arguments = request.arguments()
+        except BaseException:
+            file.close()
+            raise
+        if "info" in arguments:
+            return self._info(exchange, name, file, arguments)
+        return self._files.answer(exchange, name, file, save="download" in arguments)
+
+    def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
+        """Say why a request is not answered."""
+        sentence = str(refusal)
+        more: Fields = [("Vary", "Accept")]
+        if refusal.status == 405:
+            more.append(("Allow", ", ".join(METHODS)))
+        if refusal.status == 503:
+            more.append(("Retry-After", str(RETRY_SECONDS)))
+        if "text/html" not in (exchange.request.field(b"accept") or ""):
+            exchange.write_sentence(refusal.status, more, sentence)
+            return
+        more.append(("Content-Type", "text/html; charset=utf-8"))
+        more.append(("Content-Security-Policy", page.CONTENT_SECURITY_POLICY))
+        more.append(("X-Content-Type-Options", "nosniff"))
+        body = page.problem_page(refusal.status, fields.REASONS[refusal.status], sentence)
+        exchange.write(refusal.status, more, body)
+
+    def _folder(self, exchange: Exchange, name: Name) -> Work | None:
+        request = exchange.request
+        if not request.path.endswith(b"/"):
+            query = f"?{request.query.decode('latin-1')}" if request.query else ""
+            where = folder_path(name.segments) + query
+            exchange.write(301, [("Location", where)])
+            return None
+        arguments = request.arguments()
+        if self._index and not arguments:
+            index = Name((*name.segments, b"index.html"))
+            try:
+                file = self._source.open_file(index)
+            except NotServed:
+                pass
+            else:
+                return self._files.answer(exchange, index, file, save=False)
+        return self._folders.answer(exchange, name, arguments)
+
+    async def _info(
+        self, exchange: Exchange, name: Name, file: File, arguments: dict[str, str]
+    ) -> None:
+        """Answer with the page about a file, and its digest if that is quickly found out, or was
+        asked for."""
+        try:
+            digest = self._files.known_digest(file)
+            if digest is None and (file.size <= HASHED_FIRST_MOST or "digest" in arguments):
+                found = await self._files.digest(exchange, file)
+                digest = found if file.still_same() else None
+        except FileEnded:
+            raise Refusal(503, "the file became shorter while it was read", fatal=False) from None
+        except OSError as problem:
+            raise Refusal(503, f"it cannot be read: {problem.strerror}", fatal=False) from None
+        finally:
+            file.close()
+
+        def make() -> bytes:
+            return page.file_page(
+                self._site(exchange), name.segments, file.size, file.mtime_ns, digest
+            )
+
+        write_page(exchange, await exchange.until(self._workers.run(make)))
+
+    # What is always there.
+
+    def _well_known(self, exchange: Exchange, what: str) -> Work | None:
+        found = self._fixed.get(what)
+        if found is None:
+            return self._first(exchange, what)
+        # The address of an asset changes with it: what its digest begins with is its query.
+        # Should it be that of another version, this one is not to be kept under it.
+        for_good = exchange.request.query == found.etag[1:13].encode("ascii")
+        more = [
+            ("Content-Type", found.kind),
+            ("X-Content-Type-Options", "nosniff"),
+            ("ETag", found.etag),
+            ("Cache-Control", _FOR_GOOD if for_good else "no-cache"),
+        ]
+        status = conditions.evaluate(exchange.request.field, found.etag, None)
+        exchange.write(status, more, found.body if status == conditions.OK else b"")
+        return None
+
+    async def _first(self, exchange: Exchange, what: str) -> None:
+        """Make what is asked for the first time. In a thread: some of it takes a while."""
+        found = await exchange.until(self._workers.run(self._made, what))
+        if found is None:
+            raise Refusal(404, "there is nothing here: tcpdl has no such page", fatal=False)
+        self._well_known(exchange, what)
+
+    def _made(self, what: str) -> Fixed | None:
+        found = self._fixed.get(what)
+        if found is not None:
+            return found
+        kind = "text/plain; charset=utf-8"
+        if what == "health":
+            body = b"ok\n"
+        elif what == "version":
+            body = f"tcpdl {tcpdl.__version__}\n".encode("ascii")
+        elif what == "tcpdl.pyz":
+            kind, body = "application/octet-stream", zipapp.build()
+        elif what in page.ASSETS:
+            kind, body = page.ASSETS[what]
+        else:
+            return None
+        found = Fixed(kind, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+        return self._fixed.setdefault(what, found)
+
+    def _site(self, exchange: Exchange) -> page.Site:
+        """What a page says of this server. In a thread."""
+        host = exchange.request.host
+        if not host:
+            address = exchange.transport.getHost()
+            host = f"{getattr(address, 'host', 'localhost')}:{getattr(address, 'port', 80)}"
+        client = self._made("tcpdl.pyz")
+        assert client is not None
+        digest = hashlib.sha256(client.body).hexdigest()
+        return page.Site("http", host, tcpdl.__version__, digest)

@@ -1,0 +1,98 @@
+"""One HTTP request and its answer. Imports `web` and the modules beside it.
+
+What answers, in `http_files`, `http_folders` and `http_answers`, is given an `Exchange` and writes
+to it; the connection itself is `server.http`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+
+from tcpdl.server.answering import Gone
+from tcpdl.server.transport import FileCutShort
+from tcpdl.web.request import Request
+
+Fields = list[tuple[str, str]]
+"""Names and values of an answer's fields. Values that come from names must be escaped before."""
+
+Work = Coroutine[Any, Any, None]
+"""The rest of an answer, which takes waiting."""
+
+LOST = (Gone, FileCutShort, ConnectionDone, ConnectionLost, ConnectionAborted)
+"""What it raises when an answer cannot be brought to its end."""
+
+BROKEN_OFF = 499
+"""What the log calls the status of an answer that was not brought to its end."""
+
+
+class Connection(Protocol):
+    """What is needed of `server.http.Http`."""
+
+    transport: Any
+    keep_alive: bool
+
+    def start(self, status: int, request: Request) -> bytes: ...
+
+    def note(self, request: Request, status: int, count: int) -> None: ...
+
+    def promise(self) -> None: ...
+
+    async def until(self, work: Deferred[Any]) -> Any: ...
+
+    async def drained(self) -> None: ...
+
+
+class Exchange:
+    """A request, and the connection that it is to be answered on."""
+
+    __slots__ = ("connection", "request", "transport")
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self.connection = connection
+        self.request = request
+        self.transport = connection.transport
+
+    def head(self, status: int, fields: Fields) -> bytes:
+        """The head of an answer, as bytes still to be written."""
+        return self.connection.start(status, self.request) + encode_fields(fields)
+
+    def write_encoded(self, status: int, fields: bytes, body: bytes) -> None:
+        """Write a whole answer whose fields, Content-Length among them, `encode_fields` made; of
+        one to HEAD, all but the body."""
+        if self.request.method == "HEAD":
+            body = b""
+        self.transport.write(self.connection.start(status, self.request) + fields + body)
+        self.note(status, len(body))
+
+    def write(self, status: int, fields: Fields, body: bytes = b"") -> None:
+        """Write a whole answer; of one to HEAD, all but the body."""
+        if status not in (204, 304):
+            fields.append(("Content-Length", str(len(body))))
+        if self.request.method == "HEAD":
+            body = b""
+        self.transport.write(self.head(status, fields) + body)
+        self.note(status, len(body))
+
+    def write_sentence(self, status: int, fields: Fields, sentence: str) -> None:
+        """Write a whole answer that says in a sentence why it is no other."""
+        fields.append(("Content-Type", "text/plain; charset=utf-8"))
+        fields.append(("X-Content-Type-Options", "nosniff"))
+        self.write(status, fields, f"{sentence}\n".encode())
+
+    def note(self, status: int, count: int) -> None:
+        """Tell the log that the request was answered, with `count` bytes of content."""
+        self.connection.note(self.request, status, count)
+
+    async def until(self, work: Deferred[Any]) -> Any:
+        """What our own `work` comes to. Raises `Gone` if the client does not wait for it."""
+        return await self.connection.until(work)
+
+
+def encode_fields(fields: Fields) -> bytes:
+    """What follows the first lines of a head, with the empty line at its end."""
+    lines = [f"{name}: {value}\r\n" for name, value in fields]
+    return ("".join(lines) + "\r\n").encode("latin-1")

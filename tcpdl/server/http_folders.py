@@ -1,0 +1,281 @@
+"""How HTTP answers for a folder: as a page, as JSON, as an archive, as a list of digests.
+
+Imports `web`, `content` and the modules beside it. All of it is made in threads, a piece at a time:
+an archive, however large, takes no more memory than the piece that is being sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from tcpdl.content.digests import Digests
+from tcpdl.content.errors import NotServed, Unavailable
+from tcpdl.content.source import Source
+from tcpdl.content.walking import left_out
+from tcpdl.digest import FileEnded
+from tcpdl.server.answering import Gone
+from tcpdl.server.http_exchange import BROKEN_OFF, LOST, Exchange, Fields, Work
+from tcpdl.server.sending import send_file
+from tcpdl.server.working import Workers
+from tcpdl.web import archives, fields, listing, page, sums
+from tcpdl.web.archives import Content
+from tcpdl.web.request import Refusal
+from tcpdl.web.urls import folder_path
+from tcpdl.wire.names import Name
+from tcpdl.wire.native import BLAKE3, SHA256
+from tcpdl.wire.pack import FILE, LINK, Entry
+
+ENTRIES_MOST = 100_000
+"""Names on one page. Who has more of them in a folder is not helped by a page."""
+
+README_MOST = 256 * 1024
+"""Bytes of a README.md that is shown below the folder's names."""
+
+_ALL = "tcpdl ls shows them all"
+_README = (b"README.md", b"readme.md", b"Readme.md")
+
+_Piece = bytes | Content
+_MakeSite = Callable[[Exchange], page.Site]
+
+_ARCHIVES = {
+    "tar": ("application/x-tar", archives.tar),
+    "zip": ("application/zip", archives.zip),
+}
+_SUMS = {"sha256": (b"SHA256SUMS", SHA256), "blake3": (b"B3SUMS", BLAKE3)}
+
+_log = Logger()
+
+
+class FolderAnswers:
+    """Answers requests for folders."""
+
+    def __init__(self, source: Source, digests: Digests, workers: Workers, site: _MakeSite) -> None:
+        """`site` says what a page is to tell of this server; it is called in a thread."""
+        self._source = source
+        self._digests = digests
+        self._workers = workers
+        self._site = site
+
+    def answer(self, exchange: Exchange, name: Name, arguments: dict[str, str]) -> Work:
+        """Answer for the folder called `name`. Raises `Refusal`."""
+        if (form := arguments.get("archive")) is not None:
+            return self._archive(exchange, name, form)
+        if (algorithm := arguments.get("sums")) is not None:
+            return self._list_sums(exchange, name, algorithm)
+        return self._list(exchange, name, arguments)
+
+    async def _list(self, exchange: Exchange, name: Name, arguments: dict[str, str]) -> None:
+        as_json = _wants_json(exchange, arguments)
+        sort, wanted = arguments.get("sort", ""), arguments.get("filter", "")
+
+        def make() -> bytes:
+            items = self._items(name)
+            readme = None if as_json else self._readme(name, items)
+            items = listing.arrange(items, sort=sort, filter=wanted)
+            if as_json:
+                return listing.as_json(folder_path(name.segments), items)
+            site = self._site(exchange)
+            return page.folder_page(
+                site, name.segments, items, sort=sort, filter=wanted, readme=readme
+            )
+
+        body = await self._made(exchange, make)
+        if as_json:
+            more = [
+                ("Content-Type", "application/json"),
+                ("X-Content-Type-Options", "nosniff"),
+                ("Vary", "Accept"),
+                ("Cache-Control", "no-cache"),
+            ]
+            exchange.write(200, more, body)
+        else:
+            write_page(exchange, body)
+
+    async def _made(self, exchange: Exchange, make: Callable[[], Any]) -> Any:
+        """What `make` gives, called in a thread. Raises `Refusal` and `Gone`."""
+        try:
+            return await exchange.until(self._workers.run(make))
+        except Unavailable as problem:
+            raise Refusal(503, str(problem), fatal=False) from None
+        except NotServed as problem:
+            raise Refusal(404, f"there is nothing here: {problem}", fatal=False) from None
+        except (LookupError, ValueError) as problem:
+            raise Refusal(400, str(problem), fatal=False) from None
+
+    def _items(self, name: Name) -> list[listing.Item]:
+        """What is in a folder, links followed as those who ask for them will be."""
+        entries = self._source.list(name)
+        try:
+            items = listing.items_of(
+                self._followed(name, entry) if entry.kind == LINK else entry
+                for entry in islice(entries, ENTRIES_MOST)
+            )
+            if next(entries, None) is not None:
+                more = left_out(b"", f"it holds more than {ENTRIES_MOST} names: {_ALL}")
+                items += listing.items_of([more])
+        finally:
+            entries.close()  # type: ignore[attr-defined]
+        return items
+
+    def _followed(self, folder: Name, entry: Entry) -> Entry:
+        try:
+            found = self._source.stat(Name((*folder.segments, entry.name)))
+        except NotServed:
+            return entry
+        return found._replace(name=entry.name)
+
+    def _readme(self, folder: Name, items: list[listing.Item]) -> bytes | None:
+        names = {item.name for item in items if item.name in _README and item.size <= README_MOST}
+        for wanted in _README:
+            if wanted in names:
+                picked = self._source.pick(folder, (wanted,), content_most=README_MOST)
+                entry = next(picked)
+                return bytes(entry.content) if entry.kind == FILE else None
+        return None
+
+    def _archive(self, exchange: Exchange, name: Name, form: str) -> Work:
+        if form not in _ARCHIVES:
+            raise Refusal(400, f"archive: choose {' or '.join(_ARCHIVES)}", fatal=False)
+        kind, make = _ARCHIVES[form]
+        title = (name.segments[-1] if name.segments else b"files") + f".{form}".encode("ascii")
+        return self._stream(exchange, kind, title, partial(make, self._source, name))
+
+    def _list_sums(self, exchange: Exchange, name: Name, algorithm: str) -> Work:
+        if algorithm not in _SUMS:
+            raise Refusal(400, f"sums: choose {' or '.join(_SUMS)}", fatal=False)
+        title, number = _SUMS[algorithm]
+        make = partial(sums.sums, self._source, self._digests, name, number)
+        return self._stream(exchange, "text/plain; charset=utf-8", title, make)
+
+    async def _stream(
+        self,
+        exchange: Exchange,
+        kind: str,
+        title: bytes,
+        make: Callable[[], Iterator[_Piece]],
+    ) -> None:
+        """Send what is made piece by piece in threads, as fast as the client takes it."""
+        pieces = await self._made(exchange, make)
+        more: Fields = [
+            ("Content-Type", kind),
+            ("Content-Disposition", fields.attachment(title)),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        chunked = exchange.request.minor == 1
+        if chunked:
+            more.append(("Transfer-Encoding", "chunked"))
+        else:
+            exchange.connection.keep_alive = False  # its end is that of the connection
+            exchange.connection.promise()
+        exchange.transport.write(exchange.head(200, more))
+        if exchange.request.method == "HEAD":
+            pieces.close()
+            exchange.note(200, 0)
+            return
+        stream = _Stream(exchange, self._workers, pieces, chunked=chunked)
+        try:
+            await stream.run()
+        except (*LOST, OSError, FileEnded, archives.ChangedWhileRead) as problem:
+            if not isinstance(problem, LOST):
+                # What is broken off must not look whole, so the connection ends in a reset.
+                _log.info("{title} is broken off: {why}", title=title, why=problem)
+            exchange.note(BROKEN_OFF, stream.sent)
+            raise Gone from None
+        exchange.note(200, stream.sent)
+
+
+class _Stream:
+    """The body of an answer whose length is not known before its end."""
+
+    def __init__(
+        self, exchange: Exchange, workers: Workers, pieces: Iterator[_Piece], *, chunked: bool
+    ) -> None:
+        self._exchange = exchange
+        self._workers = workers
+        self._pieces = pieces
+        self._chunked = chunked
+        self._made: _Piece | None = None
+        self.sent = 0
+
+    async def run(self) -> None:
+        """Send it. Each piece is made while the one before is sent."""
+        exchange = self._exchange
+        ready = self._next()
+        try:
+            while True:
+                await exchange.until(ready)
+                piece, self._made = self._made, None
+                if piece is None:
+                    break
+                ready = self._next()
+                if isinstance(piece, Content):
+                    await self._send(piece)
+                else:
+                    self._write(piece)
+                await exchange.connection.drained()
+        finally:
+            ready.addBoth(self._give_up)  # at once, unless a thread is still at it
+        if self._chunked:
+            exchange.transport.write(b"0\r\n\r\n")
+
+    def _next(self) -> Deferred[None]:
+        """Have a thread make the next piece. Until it is taken it is ours, whoever waits for it."""
+        return self._workers.run(next, self._pieces, None).addCallback(self._hold)
+
+    def _hold(self, piece: _Piece | None) -> None:
+        self._made = piece
+
+    def _give_up(self, _: Any) -> None:
+        if isinstance(self._made, Content):
+            self._made.file.close()
+        self._pieces.close()  # type: ignore[attr-defined]
+
+    def _write(self, piece: bytes) -> None:
+        if piece:
+            whole = b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
+            self._exchange.transport.write(whole)
+            self.sent += len(piece)
+
+    async def _send(self, content: Content) -> None:
+        exchange = self._exchange
+        file, transport = content.file, exchange.transport
+        try:
+            if self._chunked and file.size:
+                transport.write(b"%x\r\n" % file.size)
+            await send_file(transport, file.fd, 0, file.size)
+            if not self._chunked:
+                exchange.connection.promise()  # which the file's end has made good
+            elif file.size:
+                transport.write(b"\r\n")
+            self.sent += file.size
+        finally:
+            file.close()
+
+
+def write_page(exchange: Exchange, body: bytes) -> None:
+    """Answer with a page."""
+    more = [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Security-Policy", page.CONTENT_SECURITY_POLICY),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Vary", "Accept"),
+        ("Cache-Control", "no-cache"),
+    ]
+    exchange.write(200, more, body)
+
+
+def _wants_json(exchange: Exchange, arguments: dict[str, str]) -> bool:
+    if "format" in arguments:
+        if arguments["format"] not in ("json", "html"):
+            raise Refusal(400, "format: choose json or html", fatal=False)
+        return arguments["format"] == "json"
+    accept = exchange.request.field(b"accept")
+    as_json = fields.preference(accept, "application/json")
+    return as_json > fields.preference(accept, "text/html")
