@@ -6,11 +6,7 @@ They are skipped where Chromium or its driver is missing.
 from __future__ import annotations
 
 import os
-import re
 import struct
-import subprocess
-import sys
-import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +15,11 @@ from typing import NamedTuple
 import pytest
 
 from tests.browser.webdriver import CHROMEDRIVER, CHROMIUM, Browser, browser
+from tests.daemons import daemon
 
 SECONDS = 30.0
 MTIME = 1_600_000_000
+
 MANY = 10_000
 
 README = """\
@@ -115,25 +113,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         pytest.skip("Chromium and chromedriver are needed: apt install chromium-driver")
     root = tmp_path_factory.mktemp("site") / "root"
     fill(root)
-    program = str(Path(sys.executable).with_name("twistd"))
-    options = ["--port=0", "--interface=127.0.0.1", f"--root={root}"]
-    with subprocess.Popen(
-        [program, "-n", "--pidfile=", "tcpdl", *options], cwd=root.parent, stdout=subprocess.PIPE
-    ) as process:
-        try:
-            assert process.stdout is not None
-            text = b""
-            while not (found := re.search(rb"serving .* on (\S+:\d+)\n", text)):
-                data = os.read(process.stdout.fileno(), 65536)
-                assert data, text
-                text += data
-            drain = threading.Thread(target=process.stdout.read)  # or its log would block it
-            drain.start()
-            yield Site(root, f"http://{found[1].decode()}")
-            process.terminate()
-            drain.join(SECONDS)
-        finally:
-            process.kill()
+    with daemon(root) as where:
+        yield Site(root, f"http://{where}")
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from tcpdl.cli import main
+from tests.daemons import daemon
 
 SECONDS = 30.0
 MTIME = 1_600_000_000_123_456_789
@@ -58,25 +55,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     root = tmp_path_factory.mktemp("served") / "root"
     root.mkdir()
     fill(root)
-    program = str(Path(sys.executable).with_name("twistd"))
-    options = ["--port=0", "--interface=127.0.0.1", f"--root={root}"]
-    with subprocess.Popen(
-        [program, "-n", "--pidfile=", "tcpdl", *options], cwd=root.parent, stdout=subprocess.PIPE
-    ) as process:
-        try:
-            assert process.stdout is not None
-            text = b""
-            while not (found := re.search(rb"serving .* on (\S+:\d+)\n", text)):
-                data = os.read(process.stdout.fileno(), 65536)
-                assert data, text
-                text += data
-            drain = threading.Thread(target=process.stdout.read)  # or its log would block it
-            drain.start()
-            yield Served(root, found[1].decode())
-            process.terminate()
-            drain.join(SECONDS)
-        finally:
-            process.kill()
+    with daemon(root) as where:
+        yield Served(root, where)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pytest
 
 import tcpdl
 from tcpdl.web import zipapp
+from tests.daemons import daemon
 
 SECONDS = 30.0
 CONTENT = os.urandom(3 * 1024 * 1024 + 1)
@@ -37,25 +37,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (root / "sub").mkdir()
     (root / "sub/large").write_bytes(CONTENT)
     (root / "hello.txt").write_bytes(b"hello\n")
-    twistd = str(Path(sys.executable).with_name("twistd"))
-    options = ["--port=0", "--interface=127.0.0.1", f"--root={root}"]
-    with subprocess.Popen(
-        [twistd, "-n", "--pidfile=", "tcpdl", *options], cwd=root.parent, stdout=subprocess.PIPE
-    ) as process:
-        try:
-            assert process.stdout is not None
-            text = b""
-            while not (found := re.search(rb"serving .* on (\S+:\d+)\n", text)):
-                data = os.read(process.stdout.fileno(), 65536)
-                assert data, text
-                text += data
-            drain = threading.Thread(target=process.stdout.read)  # or its log would block it
-            drain.start()
-            yield found[1].decode()
-            process.terminate()
-            drain.join(SECONDS)
-        finally:
-            process.kill()
+    with daemon(root) as where:
+        yield where
 
 
 def bare(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[bytes]:
