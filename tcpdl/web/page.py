@@ -10,7 +10,6 @@ from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -58,7 +57,8 @@ class Heading(NamedTuple):
     """The head of a column, which sorts by it."""
 
     by: str
-    href: str
+    following: str
+    """What is sorted by next, if it is chosen."""
     order: str | None
     """As `aria-sort` has it; `None` if the page is not sorted by it."""
 
@@ -114,7 +114,7 @@ def folder_page(
     return _FOLDER.render(
         site=site,
         crumbs=_crumbs(site, segments),
-        headings={heading.by: heading for heading in _headings(sort, filter)},
+        headings={heading.by: heading for heading in _headings(sort)},
         rows=rows_of(named),
         notices=[item.why for item in items if not item.name],
         folders=kinds["folder"],
@@ -167,7 +167,7 @@ def _crumbs(site: Site, segments: tuple[bytes, ...]) -> list[tuple[str, str]]:
     return found
 
 
-def _headings(sort: str, filter: str) -> list[Heading]:  # noqa: A002
+def _headings(sort: str) -> list[Heading]:
     sorted_by, falling = sort.removeprefix("-") or "name", sort.startswith("-")
     headings = []
     for by in SORTS:
@@ -176,6 +176,5 @@ def _headings(sort: str, filter: str) -> list[Heading]:  # noqa: A002
         if by == sorted_by:
             order = "descending" if falling else "ascending"
             following = by if falling else f"-{by}"
-        query = {"sort": following} | ({"filter": filter} if filter else {})
-        headings.append(Heading(by, f"?{urlencode(query)}", order))
+        headings.append(Heading(by, following, order))
     return headings

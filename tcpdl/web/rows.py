@@ -85,7 +85,7 @@ def rows_of(items: list[Item]) -> Markup:
             row = (
                 f"{_ROW_OF.get(name[name.rfind(b'.') :].lower(), '<tr>')}"
                 f'<th><a href="{href}">{text}</a>{sizes[size]}<td>{times[mtime_ns // 10**9]}'
-                f'<td><a href="{href}?info">Info</a>\n'
+                f'<td><form action="{href}"><button name=info>Info</button></form>\n'
             )
         elif kind == "folder":
             time = times[mtime_ns // 10**9]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.browser.webdriver import CHROMEDRIVER, CHROMIUM, Browser, browser
-from tests.daemons import daemon
+from tests.daemons import daemon_of
 
 SECONDS = 30.0
 MTIME = 1_600_000_000
@@ -113,8 +113,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         pytest.skip("Chromium and chromedriver are needed: apt install chromium-driver")
     root = tmp_path_factory.mktemp("site") / "root"
     fill(root)
-    with daemon(root) as where:
-        yield Site(root, f"http://{where}")
+    with daemon_of(root) as daemon:
+        yield Site(root, daemon.url)
 
 
 @pytest.fixture(scope="session")

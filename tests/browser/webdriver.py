@@ -99,6 +99,14 @@ class Browser:
     def click(self, selector: str) -> None:
         self.post(f"/element/{self.find(selector)}/click")
 
+    def go(self, selector: str) -> None:
+        """Click on what leads to another page, and wait until that is loaded: what a form asks for
+        comes a moment after the click."""
+        before, end = self.url, time.monotonic() + SECONDS_MOST
+        self.click(selector)
+        while self.url == before or self.run("return document.readyState") != "complete":
+            assert time.monotonic() < end, f"still at {before}"
+
     def press(self, *keys: str) -> None:
         """Press keys one after the other, by name or character, wherever the focus is."""
         actions = []

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from tcpdl.cli import main
-from tests.daemons import daemon
+from tests.daemons import daemon_of
 
 SECONDS = 30.0
 MTIME = 1_600_000_000_123_456_789
@@ -55,8 +55,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     root = tmp_path_factory.mktemp("served") / "root"
     root.mkdir()
     fill(root)
-    with daemon(root) as where:
-        yield Served(root, where)
+    with daemon_of(root) as daemon:
+        yield Served(root, daemon.where)
 
 
 @pytest.fixture

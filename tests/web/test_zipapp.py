@@ -17,7 +17,7 @@ import pytest
 
 import tcpdl
 from tcpdl.web import zipapp
-from tests.daemons import daemon
+from tests.daemons import daemon_of
 
 SECONDS = 30.0
 CONTENT = os.urandom(3 * 1024 * 1024 + 1)
@@ -37,8 +37,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (root / "sub").mkdir()
     (root / "sub/large").write_bytes(CONTENT)
     (root / "hello.txt").write_bytes(b"hello\n")
-    with daemon(root) as where:
-        yield where
+    with daemon_of(root) as daemon:
+        yield daemon.where
 
 
 def bare(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[bytes]:

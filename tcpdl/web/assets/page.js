@@ -112,8 +112,9 @@
     const BLOCK = 100; // rows of a tbody, as the server has it
     const AT_ONCE = 200; // rows that are sure to fill a window
     const FALLING_FIRST = ["size", "time"];
-    const headings = [...table.querySelectorAll("thead a")];
-    const current = headings.find((link) => link.className);
+    const headings = [...table.querySelectorAll("thead button")];
+    const ordered = headings[0].form.elements.filter;
+    const current = headings.find((heading) => heading.className);
     let by = current.dataset.by;
     let falling = current.className === "descending";
     let known = null;
@@ -209,7 +210,7 @@
       const order = falling ? "descending" : "ascending";
       for (const cell of table.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
       heading.closest("th").setAttribute("aria-sort", by === "type" ? "other" : order);
-      for (const link of headings) link.className = link === heading ? order : "";
+      for (const other of headings) other.className = other === heading ? order : "";
       address();
       say(`Sorted by ${heading.textContent.toLowerCase()}, ${order}`);
     }
@@ -229,12 +230,12 @@
       else query.set("sort", sorted);
       if (field.value) query.set("filter", field.value);
       else query.delete("filter");
-      for (const link of headings) {
-        const turned = link.dataset.by === by ? !falling : FALLING_FIRST.includes(link.dataset.by);
-        const next = new URLSearchParams(query);
-        next.set("sort", (turned ? "-" : "") + link.dataset.by);
-        link.search = next;
+      for (const heading of headings) {
+        const next = heading.dataset.by;
+        heading.value = ((next === by ? !falling : FALLING_FIRST.includes(next)) ? "-" : "") + next;
       }
+      ordered.value = field.value;
+      ordered.disabled = !field.value;
       history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
     }
 
