@@ -289,7 +289,7 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
     daemon.close_at_end(digests.close)
     native = NativeFactory(directory, daemon.deadlines, digests, daemon.workers)
     access = AccessLog(reactor)
-    daemon.close_at_end(access.flush)
+    daemon.close_at_end(access.close)
     answers = HttpAnswers(
         directory,
         digests,

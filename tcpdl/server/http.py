@@ -21,6 +21,7 @@ from tcpdl.server.answering import AnsweringProtocol, Gone
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.http_answers import HttpAnswers
 from tcpdl.server.http_exchange import Exchange, Work
+from tcpdl.server.plain import reset_if_lost
 from tcpdl.web import fields
 from tcpdl.web.request import HEAD_MOST, Refusal, Request, Requests
 from tcpdl.wire.text import printable
@@ -61,6 +62,8 @@ class Http(AnsweringProtocol):
 
     def connectionMade(self) -> None:
         self.hurry()
+        # The length of an answer is announced, so a part of it looks whole to nobody.
+        reset_if_lost(self.transport, False)
         self.deadlines.set(self, IDLE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:

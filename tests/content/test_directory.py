@@ -48,14 +48,21 @@ def root(tmp_path: Path) -> Path:
 
 
 def read(directory: Directory, name: str | bytes) -> Outcome:
-    """The contents of the file called `name`, or the kind of refusal."""
+    """The contents of the file called `name`, or the kind of refusal.
+
+    What is said of the file without opening it must agree with that.
+    """
     safe = parse_name(os.fsencode(name), hidden=directory.hidden)
     try:
         file = directory.open_file(safe)
     except NotServed as problem:
         refusal = problem
+        with pytest.raises(NotServed) as other:
+            directory.identify(safe)
+        assert (other.type, str(other.value)) == (type(refusal), str(refusal))
     else:
         try:
+            assert directory.identify(safe) == file.identity
             contents = b"".join(iter(lambda: os.read(file.fd, 65536), b""))
             assert len(contents) == file.size
             return contents

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -71,6 +72,25 @@ def test_what_is_known_of_an_open_file(root: Path) -> None:
     )
     assert file.still_same()
     file.close()
+
+
+@pytest.mark.parametrize("name", [b"file", b"to-file", b"./file"])
+def test_identity(root: Path, name: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told without opening the file, which may take longer, and may be forbidden."""
+    file = open_file(root, name)
+    file.close()
+    directory = Directory(root)
+    honest = os.open
+    opened: list[object] = []
+
+    def watched(path: object, *arguments: Any, **options: Any) -> int:
+        opened.append(path)
+        return honest(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", watched)
+    assert directory.identify(parse_name(name)) == file.identity
+    assert b"file" not in opened
+    directory.close()
 
 
 def rewrite(path: Path) -> None:

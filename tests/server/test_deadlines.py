@@ -135,6 +135,46 @@ def test_the_timer_ends_when_the_last_deadline_is_cleared(
     assert not clock.getDelayedCalls()
 
 
+def test_a_deadline_that_is_set_to_the_same_time(clock: Clock, deadlines: Deadlines) -> None:
+    who, other = Watched(clock), Watched(clock)
+    for _ in range(3):
+        deadlines.set(who, 3)
+        deadlines.set(other, 3)
+    assert len(deadlines) == 2
+    deadlines.clear(other)
+    step(clock, 10)
+    assert len(who.times) == 1
+    assert other.times == []
+    deadlines.set(who, 3)
+    step(clock, 10)
+    assert len(who.times) == 2
+
+
+def test_overdue_may_set_the_deadline_of_one_that_is_due_as_well(
+    clock: Clock, deadlines: Deadlines
+) -> None:
+    """To now, or to later: either way each passes once, whichever of them comes first."""
+    for seconds in (0, 2):
+        one = Watched(clock, lambda: deadlines.set(other, seconds))  # noqa: B023
+        other = Watched(clock)
+        deadlines.set(one, 1)
+        deadlines.set(other, 1)
+        step(clock, 1)
+        step(clock, 10)
+        assert len(one.times) == 1
+        assert 1 <= len(other.times) <= 2
+        assert len(deadlines) == 0
+
+
+def test_the_next_turn(clock: Clock, deadlines: Deadlines) -> None:
+    fired: list[object] = []
+    deadlines.next_turn().addCallback(fired.append)
+    assert fired == []
+    clock.advance(0)
+    assert fired == [None]
+    assert not clock.getDelayedCalls()
+
+
 def test_overdue_may_set_the_next_deadline(clock: Clock, deadlines: Deadlines) -> None:
     who = Watched(clock, lambda: deadlines.set(who, 2))
     deadlines.set(who, 2)

@@ -7,31 +7,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
-from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.front import DECIDE_SECONDS, WORD_SECONDS, FrontFactory
-from tcpdl.server.lingering import LINGER_SECONDS
+from tcpdl.server.access import AccessLog
+from tcpdl.server.deadlines import GRAIN, Deadlines
+from tcpdl.server.front import DECIDE_SECONDS, WORD_SECONDS, FrontDoor, FrontFactory
+from tcpdl.server.http import Http, HttpFactory
+from tcpdl.server.http_answers import HttpAnswers
+from tcpdl.server.lingering import LINGER_SECONDS, LingeringProtocol
 from tcpdl.server.native import Native, NativeFactory
 from tcpdl.server.raw import Raw, RawFactory
 from tcpdl.wire import native
 from tcpdl.wire.native import MAGIC, Get, encode
 from tests.server.conftest import Connect, Connection, Log
-from tests.server.native_client import HELLO, NativeServer, Work
+from tests.server.http_client import HttpServer, get
+from tests.server.native_client import HELLO, Work
 
 GET = HELLO + encode(Get(1, b"a.txt"))
+HTTP = get("/a.txt")
+QUIET = 0.05
 
 
-class Front(NativeServer):
+class Front(HttpServer):
     """A folder, and connections that do not say yet which dialect they speak."""
 
-    def front(self, **options: Any) -> Connection:
+    def front(self, *, quiet: float = 0, **options: Any) -> Connection:
         work: Any = Work()
-        raw = RawFactory(self.directory, self.clock, self.deadlines, quiet=0)
-        dialects = NativeFactory(self.directory, self.deadlines, self.digests, work)
-        protocol = FrontFactory(self.deadlines, raw, dialects).buildProtocol(None)
+        raw = RawFactory(self.directory, self.clock, self.deadlines, quiet=quiet)
+        native = NativeFactory(self.directory, self.deadlines, self.digests, work)
+        protocol = FrontFactory(self.deadlines, raw, native, self.factory).buildProtocol(None)
         return self._connect(protocol=protocol, clock=self.clock, **options)
 
 
@@ -40,9 +48,11 @@ def server(tmp_path: Path, connect: Connect) -> Iterator[Front]:
     root = tmp_path / "root"
     root.mkdir()
     (root / "a.txt").write_bytes(b"content of a")
+    for name in ("README", "G", "GET", "GET http.txt", "GETTING", "HEAD", "POST", "POST a"):
+        (root / name).write_bytes(b"content of " + name.encode())
     server = Front(root, connect)
     yield server
-    server.directory.close()
+    server.close()
 
 
 def dialect(connection: Connection) -> Any:
@@ -54,7 +64,7 @@ def answered(connection: Connection) -> bytes:
     return connection.drain()
 
 
-@pytest.mark.parametrize("said", [b"a.txt\n", b"\0tcpdX", b"GET / HTTP/1.1\r\n", b"\n"])
+@pytest.mark.parametrize("said", [b"a.txt\n", b"\0tcpdX", b"GET a.txt\n", b"\n"])
 def test_raw(said: bytes, server: Front) -> None:
     connection = server.front()
     connection.say(said)
@@ -77,6 +87,136 @@ def test_native(pieces: list[bytes], server: Front) -> None:
     assert isinstance(dialect(connection), Native)
     assert b"content of a" in answered(connection)
     assert not connection.ended
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [HTTP],
+        [HTTP * 3],
+        [HTTP[:3], HTTP[3:]],
+        [HTTP[:5], HTTP[5:]],
+        [bytes([byte]) for byte in HTTP * 2],
+        [HTTP[:-1], HTTP[-1:] + HTTP[:1], HTTP[1:]],
+    ],
+)
+def test_http(pieces: list[bytes], server: Front) -> None:
+    """No byte is lost where the connection is handed over."""
+    connection = server.front()
+    for piece in pieces:
+        connection.say(piece)
+    assert isinstance(dialect(connection), Http)
+    assert answered(connection).count(b"content of a") == b"".join(pieces).count(HTTP)
+    assert answered(connection).count(b"HTTP/1.1 200 OK") == b"".join(pieces).count(HTTP)
+    assert not connection.ended
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (b"HEAD /a.txt HTTP/1.0\r\n\r\n", 200),
+        (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 204),
+        (b"GET http://a/a.txt HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+        (b"GET /a.txt\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"CONNECT a.example:443 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (b"PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET /a.txt HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+    ],
+)
+def test_http_of_all_kinds(said: bytes, status: int, server: Front) -> None:
+    connection = server.front()
+    connection.say(said)
+    assert isinstance(dialect(connection), Http)
+    assert answered(connection).startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize("name", [b"README", b"GETTING", b"POST", b"POST a", b"GET http.txt"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0", b""])
+def test_names_that_look_like_requests(name: bytes, end: bytes, server: Front) -> None:
+    """They are raw as soon as that can be seen, and wait for nothing but the silence."""
+    connection = server.front(quiet=QUIET)
+    connection.say(name + end)
+    assert isinstance(dialect(connection), Raw)
+    server.clock.advance(QUIET)
+    assert answered(connection) == b"content of " + name
+    assert connection.ended
+
+
+@pytest.mark.parametrize("name", [b"G", b"GET", b"HEAD"])
+def test_names_that_may_become_requests(name: bytes, server: Front) -> None:
+    """A line end tells at once; silence only after a while."""
+    connection = server.front(quiet=QUIET)
+    connection.say(name + b"\n")
+    assert answered(connection) == b"content of " + name
+
+    connection = server.front(quiet=QUIET)
+    connection.say(name)
+    server.wait(DECIDE_SECONDS / 2)
+    assert dialect(connection) is connection.protocol
+    server.wait(DECIDE_SECONDS / 2 + GRAIN)
+    server.clock.advance(QUIET)
+    assert answered(connection) == b"content of " + name
+    assert connection.ended
+
+
+@pytest.mark.parametrize("said", [b"G", b"GET", b"GET "])
+def test_half_a_request_and_the_end(said: bytes, server: Front) -> None:
+    connection = server.front()
+    connection.say(said)
+    connection.half_close()
+    assert isinstance(dialect(connection), Raw)
+    answered(connection)
+    assert connection.ended
+
+
+def test_half_close_reaches_http(server: Front) -> None:
+    connection = server.front()
+    connection.say(HTTP)
+    connection.half_close()
+    assert b"content of a" in answered(connection)
+    assert connection.ended
+    assert not connection.transport.connected
+
+
+def test_a_request_that_comes_slowly(server: Front) -> None:
+    """Once it is one, it has the time of a request."""
+    connection = server.front()
+    for byte in HTTP[:5]:
+        connection.say(bytes([byte]))
+    server.wait(DECIDE_SECONDS + 1)
+    assert isinstance(dialect(connection), Http)
+    connection.say(HTTP[5:])
+    assert b"content of a" in answered(connection)
+
+
+@given(said=st.binary(max_size=60), size=st.integers(1, 20))
+@example(said=HTTP, size=4)
+@example(said=GET, size=1)
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_byte_is_lost(said: bytes, size: int, server: Front) -> None:
+    """Whatever dialect it is: it gets all that came, in order."""
+    heard: list[bytes] = []
+
+    class Listener(LingeringProtocol):
+        def dataReceived(self, data: bytes) -> None:
+            heard.append(data)
+
+    def build() -> Listener:
+        return Listener(server.deadlines)
+
+    protocol = FrontDoor(server.deadlines, build, build, build)
+    connection = server._connect(protocol=protocol, clock=server.clock)
+    for at in range(0, len(said), size):
+        connection.say(said[at : at + size])
+    server.wait(DECIDE_SECONDS + 1)
+    connection.lose(ConnectionLost())
+    assert b"".join(heard) == said
 
 
 def test_raw_byte_by_byte(server: Front) -> None:
@@ -125,6 +265,16 @@ def test_half_a_magic_word(length: int, server: Front) -> None:
     assert answered(connection).startswith(b"This is tcpdl")
 
 
+@pytest.mark.parametrize("said", [b"OPTIONS ", MAGIC])
+def test_no_byte_buys_more_time(said: bytes, server: Front) -> None:
+    connection = server.front()
+    for byte in said[:4]:
+        connection.say(bytes([byte]))
+        server.wait(DECIDE_SECONDS / 2)
+    assert isinstance(dialect(connection), Raw)
+    answered(connection)
+
+
 # Ends.
 
 
@@ -156,7 +306,9 @@ def test_half_close_reaches_the_dialect(server: Front) -> None:
     assert not connection.transport.connected
 
 
-@pytest.mark.parametrize("said", [b"", MAGIC[:2], b"a.", HELLO])
+@pytest.mark.parametrize(
+    "said", [b"", MAGIC[:2], b"a.", HELLO, b"GE", b"GET /a", HTTP, get("/?archive=tar")]
+)
 def test_lost(said: bytes, server: Front) -> None:
     connection = server.front()
     if said:
@@ -179,8 +331,12 @@ def test_factories_share(tmp_path: Path) -> None:
     work: Any = Work()
     deadlines = Deadlines(clock)
     raw = RawFactory(directory, clock, deadlines)
-    dialects = NativeFactory(directory, deadlines, Digests(None), work)
-    factory = FrontFactory(deadlines, raw, dialects)
-    assert factory.buildProtocol(None)._native().factory is dialects
-    assert factory.buildProtocol(None)._raw().factory is raw
+    digests = Digests(None)
+    dialects = NativeFactory(directory, deadlines, digests, work)
+    http = HttpFactory(HttpAnswers(directory, digests, work), deadlines, AccessLog(clock))
+    factory = FrontFactory(deadlines, raw, dialects, http)
+    door: Any = factory.buildProtocol(None)
+    assert door._native().factory is dialects
+    assert door._raw().factory is raw
+    assert door._http().factory is http
     directory.close()
