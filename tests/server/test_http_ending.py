@@ -59,6 +59,7 @@ def test_a_daemon_that_ends_drops_nothing_it_has_sent(server: HttpServer) -> Non
     sock = sending.connection.transport.socket
     on, _ = struct.unpack("ii", sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
     assert on, "a file is under way"
+    sending.connection.transport.abortConnection()
 
 
 # Half-closed.
