@@ -50,13 +50,13 @@ class HttpAnswers:
         index: bool = False,
         precompressed: bool = False,
     ) -> None:
-        """With `index`, a folder's index.html is its page; with `precompressed`, files beside a
-        file that end in .gz or .zst are sent to who takes them."""
+        """With `index`, a folder's index.html is its page, and the files are a web site; with
+        `precompressed`, files beside a file that end in .gz or .zst are sent to who takes them."""
         self._source = source
         self._workers = workers
         self._index = index
         self._fixed: dict[str, Fixed] = {}
-        self._files = FileAnswers(source, digests, workers, precompressed=precompressed)
+        self._files = FileAnswers(source, digests, workers, precompressed=precompressed, site=index)
         self._folders = FolderAnswers(source, digests, workers, self._site)
 
     def answer(self, exchange: Exchange) -> Work | None:

@@ -65,12 +65,21 @@ class FileAnswers:
     """Answers requests for files."""
 
     def __init__(
-        self, source: Source, digests: Digests, workers: Workers, *, precompressed: bool = False
+        self,
+        source: Source,
+        digests: Digests,
+        workers: Workers,
+        *,
+        precompressed: bool = False,
+        site: bool = False,
     ) -> None:
+        """With `precompressed`, see `HttpAnswers`; with `site`, pages among the files belong
+        together, and are trusted with each other."""
         self._source = source
         self._digests = digests
         self._workers = workers
         self._precompressed = precompressed
+        self._site = site
         self._kept = KeptAnswers()
 
     def answer_again(self, exchange: Exchange, name: Name) -> bool:
@@ -122,7 +131,7 @@ class FileAnswers:
             return None
         common = self._common(file, fields.etag_of(file), fields.modified_of(file, time.time()))
         common += self._about(name, file, digest=sha256(data).digest())
-        common.append(("Content-Type", fields.type_of(name.segments[-1], data[: fields.SNIFFED])))
+        common += self._typed(fields.type_of(name.segments[-1], data[: fields.SNIFFED]))
         common.append(("Content-Length", str(file.size)))
         kept = Kept(file.identity, encode_fields(common), data)
         self._kept.put(name.segments, kept)
@@ -212,7 +221,7 @@ class FileAnswers:
         common += self._about(shown.name, file, coding=shown.coding, save=shown.save)
         if ranges is not None and len(ranges) > 1:
             return self._parts(exchange, shown, common, ranges)
-        common.append(("Content-Type", shown.kind))
+        common += self._typed(shown.kind)
         start, end = ranges[0] if ranges else (0, file.size)
         common.append(("Content-Length", str(end - start)))
         if ranges:
@@ -249,6 +258,13 @@ class FileAnswers:
             value = base64.b64encode(digest).decode("ascii")
             about.append(("Repr-Digest", f"sha-256=:{value}:"))
         return about
+
+    def _typed(self, kind: str) -> Fields:
+        """The media type, and what a browser may let a file of it do."""
+        typed = [("Content-Type", kind)]
+        if not self._site and fields.is_active(kind):
+            typed.append(("Content-Security-Policy", fields.SANDBOX))
+        return typed
 
     def _parts(
         self, exchange: Exchange, shown: _Shown, common: Fields, ranges: list[Range]

@@ -33,6 +33,12 @@ _COMPRESSED = {
     "zstd": "application/zstd",
 }
 
+_ACTIVE = {"text/html", "text/xml", "application/xml"}
+
+SANDBOX = "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads"
+"""A Content-Security-Policy under which a page works, but as one of no site: its scripts reach
+neither what else is served here nor what a browser keeps for this server."""
+
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 REASONS |= {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable"}
 
@@ -82,6 +88,12 @@ def type_of(name: bytes, beginning: bytes) -> str:
     if kind.startswith("text/") and _is_utf8(beginning):
         kind += "; charset=utf-8"
     return kind
+
+
+def is_active(kind: str) -> bool:
+    """Whether a browser runs scripts in a file of this media type."""
+    essence = kind.partition(";")[0]
+    return essence in _ACTIVE or essence.endswith("+xml")
 
 
 @lru_cache(maxsize=1024)
