@@ -24,6 +24,9 @@ from tcpdl.wire.pack import FOLDER, LEFT_OUT, LINK, Entry
 NAMES_MOST = 1_000_000
 """Names in one folder. They are sorted, and so held in memory: this many take about 150 MB."""
 
+_BLOCK = 1000
+"""Names that are held together."""
+
 _ENCODING = sys.getfilesystemencoding()
 _ERRORS = sys.getfilesystemencodeerrors()
 
@@ -85,7 +88,7 @@ class Walk:
             longest = min(room, MAX_SEGMENT)
             too_long = False
             most = self.content_most
-            for name, regular in names:
+            for name, regular in _compactly(names):
                 if len(name) > longest:
                     too_long = True
                     continue
@@ -155,6 +158,18 @@ class Walk:
                 "it is a symbolic link that leads out of the served folder, or to hidden files",
             )
         return Entry(LINK, name, content=text)
+
+
+def _compactly(names: list[tuple[bytes, bool]]) -> Iterator[tuple[bytes, bool]]:
+    """What is in `names`, which is emptied: a walk may stand still for long, and there may be very
+    many of them, and of walks."""
+    blocks = []
+    for at in range(0, len(names), _BLOCK):
+        some = names[at : at + _BLOCK]
+        blocks.append((b"\0".join([name for name, _ in some]), bytes([is_ for _, is_ in some])))
+    names.clear()
+    for joined, regular in blocks:
+        yield from zip(joined.split(b"\0"), map(bool, regular), strict=True)
 
 
 def _regular(entry: os.DirEntry[str]) -> bool:

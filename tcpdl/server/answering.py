@@ -8,9 +8,10 @@ it was sent before more is made for it.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -22,6 +23,7 @@ from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import is_near, peer_name
 from tcpdl.server.plain import plain
+from tcpdl.server.working import Stopped
 
 UNSENT_MOST = 64 * 1024
 """Bytes that may wait to be sent when the next answer is begun: however many requests a client
@@ -32,6 +34,9 @@ CONGESTION = b"bbr"
 """The congestion control asked for on connections that leave the machine. On a link of 80 ms that
 loses one packet of 200, it is 16 times as fast as cubic; where the kernel does not have it, or does
 not let us, the system's own stays."""
+
+
+_T = TypeVar("_T")
 
 
 class Gone(Exception):
@@ -73,10 +78,19 @@ class AnsweringProtocol(LingeringProtocol):
         self._waiting = True
         try:
             return await work
+        except Stopped:
+            raise Gone from None
         finally:
             self._waiting = False
             if self._lost:
                 raise Gone
+
+    def unless_gone(self, work: Callable[..., _T], *args: Any) -> _T:
+        """What `work(*args)` gives; for threads, which have better things to do for clients that
+        are there. Raises `Gone`."""
+        if self._lost:
+            raise Gone
+        return work(*args)
 
     async def room(self) -> None:
         """Wait until the transport takes more, whose producer we are. Raises `Gone` if the

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -80,6 +80,8 @@ class Connection(Protocol):
     def send(self, *messages: Answer) -> None: ...
 
     async def until(self, work: Deferred[Any]) -> Any: ...
+
+    def unless_gone(self, work: Callable[..., Any], *args: Any) -> Any: ...
 
     async def room(self) -> None: ...
 
@@ -322,14 +324,14 @@ class Answers:
         packs = packing.packs(entries)
         transport = connection.transport
         transport.registerProducer(connection, True)
-        ready: Deferred[Any] | None = self._workers.run(next, packs, None)
+        ready: Deferred[Any] | None = self._workers.run(connection.unless_gone, next, packs, None)
         sent = parts = found = 0
         try:
             while ready is not None:
                 packed, count = await connection.until(ready) or (None, 0)
                 if packed is None:
                     break
-                ready = self._workers.run(next, packs, None)
+                ready = self._workers.run(connection.unless_gone, next, packs, None)
                 connection.send(Pack(number, packed))
                 sent += len(packed)
                 parts += 1

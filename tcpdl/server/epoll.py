@@ -15,6 +15,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 from twisted.internet import error, main
@@ -31,10 +32,15 @@ from zope.interface import implementer
 
 _IN = 0x001  # EPOLLIN, EPOLLOUT: select lacks the names where there is no epoll
 _OUT = 0x004
-_GONE = 0x008 | 0x010  # EPOLLERR | EPOLLHUP, which the kernel reports unasked
+_ERROR = 0x008  # EPOLLERR, as for a connection that was reset
+_GONE = _ERROR | 0x010  # and EPOLLHUP; the kernel reports both unasked
+_EDGE = 1 << 31  # EPOLLET: once, when it comes about
 
 BATCH = 128
-"""Connections served in one turn. At 10 to 30 microseconds each, timers wait 4 ms at most."""
+"""Connections served in one turn; at 10 to 30 microseconds each, that takes 4 ms at most."""
+
+TURN_SECONDS = 0.004
+"""How long they are served, if they take longer: then timers have their turn."""
 
 _log = Logger()
 
@@ -50,6 +56,7 @@ class EpollSet:
         self._interest: dict[int, int] = {}
         # A member that closes its socket before it leaves is known by this number.
         self._numbers: dict[Any, int] = {}
+        self._left: list[tuple[int, int]] = []  # events that the last turn had no time for
         reactor.addReader(self)
 
     def close(self) -> None:
@@ -68,13 +75,22 @@ class EpollSet:
         return "tcpdl"
 
     def doRead(self) -> None:
-        """Serve members that are ready, `BATCH` times at most."""
+        """Serve members that are ready: `BATCH` times, and for `TURN_SECONDS`, at most."""
         members = self._members
         left = BATCH
+        end = monotonic() + TURN_SECONDS
+        # Those of the last turn first, or some would never have theirs. What they did not wait for
+        # any more is not done.
+        interest = self._interest
+        events = [(n, e & (interest.get(n, 0) | _GONE)) for n, e in self._left]
+        self._left = []
         # Asking again costs a tenth of a turn of the reactor, and under load there is more.
-        while left > 0 and (events := self._epoll.poll(0, left)):
+        while left > 0 and (events or (events := self._epoll.poll(0, left))):
             left -= len(events)
-            for number, event in events:
+            for at, (number, event) in enumerate(events):
+                if monotonic() > end:
+                    self._left = events[at:]
+                    return
                 member = members.get(number)
                 if member is None:
                     continue  # it left while an earlier one of this batch was served
@@ -89,6 +105,7 @@ class EpollSet:
                     failure = Failure()
                     _log.failure("unexpected error on {member!r}", failure, member=member)
                     self._drop(member, failure)
+            events = []
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor shuts down: so do all members."""
@@ -104,9 +121,10 @@ class EpollSet:
                 self._read_ended(member, reason)
                 return
         elif event & _GONE:
-            if self._interest[number] & _IN:
+            interest = self._interest[number]
+            if interest & _IN:
                 self._read_ended(member, main.CONNECTION_DONE)
-            else:
+            elif interest or event & _ERROR:
                 self._drop(member, Failure(main.CONNECTION_LOST))
             return
         # Reading may have closed it, or made it stop writing.
@@ -124,7 +142,7 @@ class EpollSet:
             self._drop(member, Failure(reason))
 
     def _drop(self, member: Any, failure: Failure) -> None:
-        self._watch(member, 0, _IN | _OUT)
+        self._forget(member)
         try:
             member.connectionLost(failure)
         except Exception:  # noqa: BLE001 - it must not reach the others
@@ -147,7 +165,7 @@ class EpollSet:
     def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
         members = list(self._members.values())
         for member in members:
-            self._watch(member, 0, _IN | _OUT)
+            self._forget(member)
         return members
 
     def getReaders(self) -> list[IReadDescriptor]:
@@ -175,13 +193,18 @@ class EpollSet:
             return
         before = self._interest[number]
         interest = (before | add) & ~remove
-        if interest == before:
-            return
-        if interest:
-            self._epoll.modify(number, interest)
+        if not interest and not getattr(member, "connected", False):
+            self._forget(member)
+        elif interest != before:
+            # One that neither reads nor writes for now can still be reset, and is to know.
+            self._epoll.modify(number, interest or _EDGE)
             self._interest[number] = interest
+
+    def _forget(self, member: Any) -> None:
+        number = self._numbers.pop(member, None)
+        if number is None:
             return
-        del self._numbers[member], self._members[number], self._interest[number]
+        del self._members[number], self._interest[number]
         with suppress(OSError):  # its socket may be closed, which took it out already
             self._epoll.unregister(number)
 

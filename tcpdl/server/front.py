@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.lingering import LingeringProtocol
@@ -106,10 +107,16 @@ class FrontDoor(LingeringProtocol):
         return dialect
 
 
+@implementer(IProtocolNegotiationFactory)
 class FrontFactory(Factory):
     """Makes the front doors of one port."""
 
     noisy = False
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What may be agreed on below TLS. To name nothing would end the connection of each client
+        that names something, as browsers and curl do."""
+        return [b"http/1.1"]
 
     def __init__(self, deadlines: Deadlines, raw: Dialect, native: Dialect, http: Dialect) -> None:
         """`raw`, `native` and `http` are the factories of the dialects."""

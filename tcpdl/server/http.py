@@ -32,7 +32,7 @@ IDLE_SECONDS = 75.0
 HEAD_SECONDS = 30.0
 """How long a client may take to send a request, from its first byte, however it sends it."""
 
-IN_A_ROW_MOST = 64
+IN_A_ROW_MOST = 8
 """Requests that one client sent together and that are answered before others have their turn."""
 
 _NO_REQUEST = Request("-", b"-", b"", {}, 1, False)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
+from twisted.internet.interfaces import ISSLTransport
+
 import tcpdl
 from tcpdl.content.digests import Digests
 from tcpdl.content.errors import IsFolder, NotServed, Unavailable
@@ -16,6 +18,7 @@ from tcpdl.digest import FileEnded
 from tcpdl.server.http_exchange import Exchange, Fields, Work
 from tcpdl.server.http_files import HASHED_FIRST_MOST, FileAnswers
 from tcpdl.server.http_folders import FolderAnswers, write_page
+from tcpdl.server.peer import host_name
 from tcpdl.server.working import Workers
 from tcpdl.web import conditions, fields, page, zipapp
 from tcpdl.web.request import METHODS, Refusal
@@ -146,7 +149,7 @@ class HttpAnswers:
                 self._site(exchange), name.segments, file.size, file.mtime_ns, digest
             )
 
-        write_page(exchange, await exchange.until(self._workers.run(make)))
+        write_page(exchange, await exchange.run(self._workers, make))
 
     # What is always there.
 
@@ -169,7 +172,7 @@ class HttpAnswers:
 
     async def _first(self, exchange: Exchange, what: str) -> None:
         """Make what is asked for the first time. In a thread: some of it takes a while."""
-        found = await exchange.until(self._workers.run(self._made, what))
+        found = await exchange.run(self._workers, self._made, what)
         if found is None:
             raise Refusal(404, "there is nothing here: tcpdl has no such page", fatal=False)
         self._well_known(exchange, what)
@@ -194,11 +197,9 @@ class HttpAnswers:
 
     def _site(self, exchange: Exchange) -> page.Site:
         """What a page says of this server. In a thread."""
-        host = exchange.request.host
-        if not host:
-            address = exchange.transport.getHost()
-            host = f"{getattr(address, 'host', 'localhost')}:{getattr(address, 'port', 80)}"
+        host = exchange.request.host or host_name(exchange.transport.getHost())
         client = self._made("tcpdl.pyz")
         assert client is not None
         digest = hashlib.sha256(client.body).hexdigest()
-        return page.Site("http", host, tcpdl.__version__, digest)
+        scheme = "https" if ISSLTransport.providedBy(exchange.transport) else "http"
+        return page.Site(scheme, host, tcpdl.__version__, digest)

@@ -6,14 +6,16 @@ to it; the connection itself is `server.http`.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 
 from tcpdl.server.answering import Gone
+from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.transport import FileCutShort
+from tcpdl.server.working import Workers
 from tcpdl.web.request import Request
 
 Fields = list[tuple[str, str]]
@@ -33,6 +35,7 @@ class Connection(Protocol):
     """What is needed of `server.http.Http`."""
 
     transport: Any
+    deadlines: Deadlines
     keep_alive: bool
 
     def start(self, status: int, request: Request) -> bytes: ...
@@ -41,7 +44,12 @@ class Connection(Protocol):
 
     def promise(self) -> None: ...
 
+    @property
+    def gone(self) -> bool: ...
+
     async def until(self, work: Deferred[Any]) -> Any: ...
+
+    def unless_gone(self, work: Callable[..., Any], *args: Any) -> Any: ...
 
     async def drained(self) -> None: ...
 
@@ -55,6 +63,11 @@ class Exchange:
         self.connection = connection
         self.request = request
         self.transport = connection.transport
+
+    @property
+    def now(self) -> float:
+        """The time, in seconds since no particular moment."""
+        return self.connection.deadlines.now()
 
     def head(self, status: int, fields: Fields) -> bytes:
         """The head of an answer, as bytes still to be written."""
@@ -90,6 +103,14 @@ class Exchange:
     async def until(self, work: Deferred[Any]) -> Any:
         """What our own `work` comes to. Raises `Gone` if the client does not wait for it."""
         return await self.connection.until(work)
+
+    def begin(self, workers: Workers, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Have a thread call `work(*args)`, unless the client has gone by then."""
+        return workers.run(self.connection.unless_gone, work, *args)
+
+    async def run(self, workers: Workers, work: Callable[..., Any], *args: Any) -> Any:
+        """What `work(*args)` gives, called in a thread. Raises `Gone`."""
+        return await self.until(self.begin(workers, work, *args))
 
 
 def encode_fields(fields: Fields) -> bytes:

@@ -19,8 +19,9 @@ from tcpdl.content.errors import NotServed
 from tcpdl.content.source import File, Source
 from tcpdl.digest import FileEnded
 from tcpdl.server.answering import Gone
+from tcpdl.server.hashing import Hashing
 from tcpdl.server.http_exchange import BROKEN_OFF, LOST, Exchange, Fields, Work, encode_fields
-from tcpdl.server.http_kept import FILE_MOST, Kept, KeptAnswers
+from tcpdl.server.http_kept import FILE_MOST, KEPT_SECONDS, Kept, KeptAnswers
 from tcpdl.server.sending import send_file
 from tcpdl.server.transport import FileCutShort
 from tcpdl.server.warming import would_wait
@@ -29,7 +30,6 @@ from tcpdl.web import conditions, fields
 from tcpdl.web.ranges import Range, Unsatisfiable, parse_ranges
 from tcpdl.web.request import Request
 from tcpdl.wire.names import Name
-from tcpdl.wire.native import SHA256
 
 AT_ONCE_MOST = 64 * 1024
 """Bytes of a file that is read and written together with its head: that takes less time than to
@@ -76,7 +76,8 @@ class FileAnswers:
         """With `precompressed`, see `HttpAnswers`; with `site`, pages among the files belong
         together, and are trusted with each other."""
         self._source = source
-        self._digests = digests
+        self._hashing = Hashing(digests, workers)
+        self.known_digest = self._hashing.known
         self._workers = workers
         self._precompressed = precompressed
         self._site = site
@@ -90,7 +91,7 @@ class FileAnswers:
         kept = self._kept.get(name.segments)
         if kept is None or not self._is_plain(exchange.request):
             return False
-        if self._source.identify(name) != kept.identity:
+        if kept.until < exchange.now or self._source.identify(name) != kept.identity:
             self._kept.drop(name.segments)
             return False
         exchange.write_encoded(200, kept.fields, kept.data)
@@ -103,7 +104,7 @@ class FileAnswers:
         work: Work | None = None
         try:
             if file.size <= FILE_MOST and not save and self._is_plain(exchange.request):
-                kept = self._keep(name, file)
+                kept = self._keep(exchange, name, file)
                 if kept is not None:
                     exchange.write_encoded(200, kept.fields, kept.data)
                     return None
@@ -123,7 +124,7 @@ class FileAnswers:
             self._precompressed and b"accept-encoding" in request.fields
         )
 
-    def _keep(self, name: Name, file: File) -> Kept | None:
+    def _keep(self, exchange: Exchange, name: Name, file: File) -> Kept | None:
         """What a small file is answered with, kept; nothing if that would take waiting, or the
         file may still change unnoticed."""
         data = _read_at_once(file, 0, file.size)
@@ -133,24 +134,20 @@ class FileAnswers:
         common += self._about(name, file, digest=sha256(data).digest())
         common += self._typed(fields.type_of(name.segments[-1], data[: fields.SNIFFED]))
         common.append(("Content-Length", str(file.size)))
-        kept = Kept(file.identity, encode_fields(common), data)
+        until = exchange.now + KEPT_SECONDS
+        kept = Kept(file.identity, until, encode_fields(common), data)
         self._kept.put(name.segments, kept)
         return kept
 
     async def digest(self, exchange: Exchange, file: File) -> bytes:
-        """The SHA-256 of `file`, found out in threads, step by step, so that others get theirs.
+        """The SHA-256 of `file`, however long it takes to find that out.
 
         Raises `Gone`, `OSError` and `FileEnded`.
         """
-        steps = self._digests.hash_whole(file, SHA256)
-        found = b""
-        while (step := await exchange.until(self._workers.run(next, steps, None))) is not None:
-            found = step
+        found: bytes = await exchange.until(
+            self._hashing.find(file, lambda: not exchange.connection.gone)
+        )
         return found
-
-    def known_digest(self, file: File) -> bytes | None:
-        """The SHA-256 of `file`, if it need not be computed."""
-        return self._digests.known_whole(file, SHA256)
 
     def _hashes_first(self, exchange: Exchange, file: File) -> bool:
         request = exchange.request
@@ -165,7 +162,7 @@ class FileAnswers:
         self, exchange: Exchange, name: Name, file: File, save: bool, held: ExitStack
     ) -> None:
         """Answer once a thread has read the beginning of `file`, which tells the media type."""
-        beginning = await exchange.until(self._workers.run(_read_beginning, file))
+        beginning = await exchange.run(self._workers, _read_beginning, file)
         work = self._choose(exchange, name, file, beginning, save, held)
         if work is not None:
             await work

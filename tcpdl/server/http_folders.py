@@ -7,6 +7,7 @@ an archive, however large, takes no more memory than the piece that is being sen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -33,6 +34,16 @@ from tcpdl.wire.pack import FILE, LINK, Entry
 
 ENTRIES_MOST = 100_000
 """Names on one page. Who has more of them in a folder is not helped by a page."""
+
+NAMES_FEW = 2000
+"""Names of a folder that is looked at in one go, and whose page takes no memory to speak of."""
+
+NAMES_MOST = 400_000
+"""Names in all answers with more than `NAMES_FEW` that are under way: some 100 MB of pages."""
+
+STREAMS_MOST = 64
+"""Archives and lists of digests that are sent at the same time. Each may hold the names of a folder
+that it is in the middle of."""
 
 README_MOST = 256 * 1024
 """Bytes of a README.md that is shown below the folder's names."""
@@ -61,6 +72,8 @@ class FolderAnswers:
         self._digests = digests
         self._workers = workers
         self._site = site
+        self._names = 0  # in large answers that are under way
+        self._streams = 0
 
     def answer(self, exchange: Exchange, name: Name, arguments: dict[str, str]) -> Work:
         """Answer for the folder called `name`. Raises `Refusal`."""
@@ -74,54 +87,81 @@ class FolderAnswers:
         as_json = _wants_json(exchange, arguments)
         sort, wanted = arguments.get("sort", ""), arguments.get("filter", "")
 
+        items = await self._items(exchange, name)
+
         def make() -> bytes:
-            items = self._items(name)
             readme = None if as_json else self._readme(name, items)
-            items = listing.arrange(items, sort=sort, filter=wanted)
+            arranged = listing.arrange(items, sort=sort, filter=wanted)
             if as_json:
-                return listing.as_json(folder_path(name.segments), items)
+                return listing.as_json(folder_path(name.segments), arranged)
             site = self._site(exchange)
             return page.folder_page(
-                site, name.segments, items, sort=sort, filter=wanted, readme=readme
+                site, name.segments, arranged, sort=sort, filter=wanted, readme=readme
             )
 
-        body = await self._made(exchange, make)
-        if as_json:
-            more = [
-                ("Content-Type", "application/json"),
-                ("X-Content-Type-Options", "nosniff"),
-                ("Vary", "Accept"),
-                ("Cache-Control", "no-cache"),
-            ]
-            exchange.write(200, more, body)
-        else:
-            write_page(exchange, body)
+        with self._room_for(len(items)):
+            body = await self._made(exchange, make)
+            if as_json:
+                more = [
+                    ("Content-Type", "application/json"),
+                    ("X-Content-Type-Options", "nosniff"),
+                    ("Vary", "Accept"),
+                    ("Cache-Control", "no-cache"),
+                ]
+                exchange.write(200, more, body)
+            else:
+                write_page(exchange, body)
+            await exchange.connection.drained()
 
-    async def _made(self, exchange: Exchange, make: Callable[[], Any]) -> Any:
-        """What `make` gives, called in a thread. Raises `Refusal` and `Gone`."""
+    @contextmanager
+    def _room_for(self, names: int) -> Iterator[None]:
+        """Room in memory for an answer with so many names, until it has been sent. Raises
+        `Refusal`."""
+        names = names if names > NAMES_FEW else 0
+        if self._names + names > NAMES_MOST:
+            raise Refusal(503, "too many large folders are being sent; try again", fatal=False)
+        self._names += names
         try:
-            return await exchange.until(self._workers.run(make))
+            yield
+        finally:
+            self._names -= names
+
+    async def _made(self, exchange: Exchange, make: Callable[..., Any], *args: Any) -> Any:
+        """What `make(*args)` gives, called in a thread. Raises `Refusal` and `Gone`."""
+        try:
+            return await exchange.run(self._workers, make, *args)
         except Unavailable as problem:
             raise Refusal(503, str(problem), fatal=False) from None
         except NotServed as problem:
             raise Refusal(404, f"there is nothing here: {problem}", fatal=False) from None
         except (LookupError, ValueError) as problem:
             raise Refusal(400, str(problem), fatal=False) from None
+        except OSError as problem:
+            raise Refusal(503, f"it cannot be read: {problem.strerror}", fatal=False) from None
 
-    def _items(self, name: Name) -> list[listing.Item]:
-        """What is in a folder, links followed as those who ask for them will be."""
-        entries = self._source.list(name)
+    async def _items(self, exchange: Exchange, name: Name) -> list[listing.Item]:
+        """What is in a folder, links followed as those who ask for them will be. It is read in
+        steps, so that a large folder does not keep small ones waiting."""
+        items: list[listing.Item] = []
+        entries = await self._made(exchange, self._source.list, name)
         try:
-            items = listing.items_of(
-                self._followed(name, entry) if entry.kind == LINK else entry
-                for entry in islice(entries, ENTRIES_MOST)
-            )
-            if next(entries, None) is not None:
-                more = left_out(b"", f"it holds more than {ENTRIES_MOST} names: {_ALL}")
-                items += listing.items_of([more])
+            while some := await self._made(exchange, self._some, name, entries):
+                items += some
+                if len(items) > ENTRIES_MOST:
+                    more = left_out(b"", f"it holds more than {ENTRIES_MOST} names: {_ALL}")
+                    items[ENTRIES_MOST:] = listing.items_of([more])
+                    break
         finally:
-            entries.close()  # type: ignore[attr-defined]
+            entries.close()
+        if len(items) == 1 and not items[0].name:
+            raise Refusal(503, items[0].why, fatal=False)  # not even its names can be read
         return items
+
+    def _some(self, folder: Name, entries: Iterator[Entry]) -> list[listing.Item]:
+        return listing.items_of(
+            self._followed(folder, entry) if entry.kind == LINK else entry
+            for entry in islice(entries, NAMES_FEW)
+        )
 
     def _followed(self, folder: Name, entry: Entry) -> Entry:
         try:
@@ -161,6 +201,21 @@ class FolderAnswers:
         make: Callable[[], Iterator[_Piece]],
     ) -> None:
         """Send what is made piece by piece in threads, as fast as the client takes it."""
+        if self._streams == STREAMS_MOST:
+            raise Refusal(503, "too many folders are being sent; try again", fatal=False)
+        self._streams += 1
+        try:
+            await self._stream_now(exchange, kind, title, make)
+        finally:
+            self._streams -= 1
+
+    async def _stream_now(
+        self,
+        exchange: Exchange,
+        kind: str,
+        title: bytes,
+        make: Callable[[], Iterator[_Piece]],
+    ) -> None:
         pieces = await self._made(exchange, make)
         more: Fields = [
             ("Content-Type", kind),
@@ -226,7 +281,8 @@ class _Stream:
 
     def _next(self) -> Deferred[None]:
         """Have a thread make the next piece. Until it is taken it is ours, whoever waits for it."""
-        return self._workers.run(next, self._pieces, None).addCallback(self._hold)
+        ready = self._exchange.begin(self._workers, next, self._pieces, None)
+        return ready.addCallback(self._hold)
 
     def _hold(self, piece: _Piece | None) -> None:
         self._made = piece

@@ -16,6 +16,10 @@ FILE_MOST = 16 * 1024
 BYTES_MOST = 16 * 1024 * 1024
 """Bytes of all that is kept."""
 
+KEPT_SECONDS = 1.0
+"""For how long a file is not read again. What a program writes through memory that it has mapped
+leaves no sign until the system writes it to the disk."""
+
 _OVERHEAD = 1024  # of names, identities and dictionaries, at the most
 
 Segments = tuple[bytes, ...]
@@ -25,6 +29,8 @@ class Kept(NamedTuple):
     """What a file is answered with."""
 
     identity: Identity
+    until: float
+    """On the monotonic clock."""
     fields: bytes
     data: bytes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from tcpdl.wire.text import printable
 
@@ -27,7 +27,16 @@ def _name(address: object) -> str:
         if "." in mapped:
             return f"{mapped}:{address.port}"
         return f"[{address.host}]:{address.port}"
+    if isinstance(address, UNIXAddress):
+        return "a Unix socket"
     return str(address)
+
+
+def host_name(address: object) -> str:
+    """Our own `address` as the host of a URL, with the port."""
+    if isinstance(address, (IPv4Address, IPv6Address)):
+        return _name(address)
+    return "localhost"
 
 
 def is_near(address: object) -> bool:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 THREADS = max(2, min(os.cpu_count() or 1, 8))
@@ -20,22 +20,51 @@ THREADS = max(2, min(os.cpu_count() or 1, 8))
 _T = TypeVar("_T")
 
 
+class Stopped(Exception):
+    """The daemon stops, and what it was asked to do will not be done."""
+
+
 class Workers(Service):
     """The threads that work."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(0, THREADS, "tcpdl-work")
+        self._under_way: set[Deferred[Any]] = set()
+        self._stopped = False
 
     def startService(self) -> None:
         super().startService()
         self._pool.start()
 
     def stopService(self) -> None:
+        """Wait for the jobs that are being done. Those that wait are not done any more."""
         super().stopService()
+        self._stopped = True
         self._pool.stop()
+        for done in list(self._under_way):
+            self._finish(done, False, Failure(Stopped()))
 
     def run(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
-        """Call `work(*args)` in a thread; the Deferred fires in the reactor with what it gives."""
-        done: Deferred[_T] = deferToThreadPool(self._reactor, self._pool, work, *args)
+        """Call `work(*args)` in a thread; the Deferred fires in the reactor with what it gives, or
+        fails with `Stopped` if it was not done."""
+        if self._stopped:
+            return fail(Stopped())
+        done: Deferred[_T] = Deferred()
+        self._under_way.add(done)
+
+        def job() -> _T:
+            if self._stopped:
+                raise Stopped
+            return work(*args)
+
+        def did(well: bool, result: Any) -> None:
+            self._reactor.callFromThread(self._finish, done, well, result)
+
+        self._pool.callInThreadWithCallback(did, job)
         return done
+
+    def _finish(self, done: Deferred[Any], well: bool, result: Any) -> None:
+        if done in self._under_way:  # else it was stopped before we learnt that it was done
+            self._under_way.remove(done)
+            (done.callback if well else done.errback)(result)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 OK, NOT_MODIFIED, PRECONDITION_FAILED = 200, 304, 412
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-_MEMBER = re.compile(rf"[ \t]*({_TAG})?[ \t]*(?:,|\Z)")
+_MEMBER = re.compile(rf"[ \t]*(?:({_TAG})[ \t]*)?(?:,|\Z)")
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = rf"(?P<month>{'|'.join(_MONTHS)})"

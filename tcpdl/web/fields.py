@@ -16,6 +16,9 @@ from urllib.parse import quote
 from tcpdl.content.source import File, Identity
 
 _ATTRIBUTE = "!#$&+-.^_`|~"  # attr-char of RFC 8187
+# Now, and not when the first file is asked for: there may be no descriptor left by then.
+mimetypes.init()
+
 _LATEST = 253_402_300_799  # the year 10000 has no HTTP date
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")  # RFC 9110, section 12.4.2
 

@@ -8,6 +8,9 @@ RANGES_MOST = 16
 """Parts of one answer, once those that touch are one: a player needs two, and many tiny ones cost
 more than the file."""
 
+_SPECS_MOST = 100
+"""Ranges asked for, before those that touch are one: to read thousands would keep others waiting."""
+
 # 40 digits are more than any file needs, and few enough to be taken as they are.
 _SPEC = re.compile(r"(?:([0-9]{1,40})-([0-9]{1,40})?|-([0-9]{1,40}))")
 
@@ -29,7 +32,7 @@ def parse_ranges(value: str, size: int) -> list[Range] | None:
     file that is empty, which no answer can name. Raises `Unsatisfiable` if no range has a byte.
     """
     unit, equals, specs = value.strip(" \t").partition("=")
-    if not equals or unit.lower() != "bytes":
+    if not equals or unit.lower() != "bytes" or specs.count(",") >= _SPECS_MOST:
         return None
     found: list[Range] = []
     asked = 0

@@ -18,7 +18,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
-LONGEST = 64 * 1024
+LONGEST = 32 * 1024
 """Bytes that are rendered as Markdown, which takes a second for each megabyte; of more, the
 beginning is shown as it is."""
 

@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tcpdl.server import epoll
-from tcpdl.server.epoll import BATCH, EpollSet
+from tcpdl.server.epoll import BATCH, TURN_SECONDS, EpollSet
 
 if TYPE_CHECKING:
     from tests.server.conftest import Log
@@ -369,6 +370,77 @@ def test_no_member_can_hold_the_turn_for_ever(members: EpollSet, make: Make) -> 
     members.addWriter(member)
     turn(members)
     assert 1 <= len(member.told) <= BATCH
+
+
+def test_a_turn_ends_in_time_and_the_next_goes_on_with_the_others(
+    members: EpollSet, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long each of them takes, and though the first is ready again at once."""
+    clock = Clock()
+    monkeypatch.setattr(epoll, "monotonic", clock.seconds)
+    everyone = [make() for _ in range(5)]
+
+    def take_long(member: Member) -> None:
+        clock.advance(TURN_SECONDS * 0.6)
+        member.peer.sendall(b"x")
+
+    for member in everyone:
+        member.on_read = partial(take_long, member)
+        members.addReader(member)
+        member.peer.sendall(b"x")
+    told = []
+    for _ in range(10):
+        turn(members)
+        told.append([len(member.told) for member in everyone])
+    assert [sum(counts) for counts in told] == [2 * turns for turns in range(1, 11)]
+    assert max(told[-1]) - min(told[-1]) <= 1
+
+
+def test_what_a_member_no_longer_waits_for_is_not_done_in_the_next_turn(
+    members: EpollSet, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(epoll, "monotonic", clock.seconds)
+    everyone = [make() for _ in range(3)]
+    for member in everyone:
+        member.on_read = lambda: clock.advance(TURN_SECONDS * 2)
+        members.addReader(member)
+        member.peer.sendall(b"x")
+    turn(members)
+    waiting = [member for member in everyone if not member.told]
+    members.removeReader(waiting[0])
+    turn(members)
+    assert [len(member.told) for member in waiting] == [0, 1]
+
+
+def test_one_that_waits_for_nothing_learns_that_it_was_reset(members: EpollSet, make: Make) -> None:
+    member = make(tcp=True)
+    member.connected = True
+    members.addReader(member)
+    members.removeReader(member)
+    assert idle(members)
+    reset(member.peer)
+    turn(members)
+    assert member.told == ["lost"]
+    assert idle(members)
+
+
+def test_one_that_waits_for_nothing_is_left_alone_until_then(members: EpollSet, make: Make) -> None:
+    member = make(tcp=True)
+    member.connected = True
+    members.addReader(member)
+    members.removeReader(member)
+    member.peer.sendall(b"x")
+    member.peer.shutdown(socket.SHUT_WR)
+    member.sock.shutdown(socket.SHUT_WR)  # so that neither side has more to say
+    for _ in range(3):
+        members.doRead()
+    assert member.told == []
+    assert idle(members)
+    member.connected = False
+    members.removeWriter(member)
+    assert members.getReaders() == []
+    assert members.getWriters() == []
 
 
 # The end of all.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from tcpdl.content.directory import Directory
 from tcpdl.content.source import Identity
-from tcpdl.server.http_kept import FILE_MOST, Kept, KeptAnswers
+from tcpdl.server.http_kept import FILE_MOST, KEPT_SECONDS, Kept, KeptAnswers
 from tests.server.conftest import Connect
 from tests.server.http_client import Client, HttpServer, get, outlast, settle
 
@@ -236,11 +237,26 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(
     assert opened == [b"file"]
 
 
+def test_what_a_program_writes_through_mapped_memory_is_seen_soon(
+    server: HttpServer, client: Client, opened: list[bytes]
+) -> None:
+    """The system does not stamp the file anew for each such write."""
+    with (server.root / "file").open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[:1] = b"c"
+        outlast(server.root / "file")
+        assert client.fetch("/file").body == b"content"
+        memory[:7] = b"CHANGED"
+        server.wait(KEPT_SECONDS + 0.25)
+        opened.clear()
+        assert client.fetch("/file").body == b"CHANGED"
+        assert opened == [b"file"]
+
+
 # The bound.
 
 
 def kept(size: int) -> Kept:
-    return Kept(Identity(0, 0, 0, 0, 0), b"", b"." * size)
+    return Kept(Identity(0, 0, 0, 0, 0), 0.0, b"", b"." * size)
 
 
 def test_no_more_is_kept_than_told() -> None:

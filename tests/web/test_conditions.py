@@ -292,3 +292,9 @@ def test_if_range(value: str | None, etag: str, holds: bool) -> None:
 
 def test_if_range_with_no_date_on_either_side() -> None:
     assert range_holds("x", '"a"', None) is False
+
+
+@pytest.mark.parametrize("value", ['"a",{}x', '"a"{}"', "{}W", '"a"{},'])
+def test_time_does_not_grow_with_the_square_of_blanks(value: str) -> None:
+    """It did, and one request kept all others waiting; of so many, this would never end."""
+    parse_tags(value.format(" \t" * 500_000))
