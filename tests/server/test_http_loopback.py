@@ -112,6 +112,7 @@ def test_encrypted(root: Path, tmp_path: Path) -> None:
     daemon = Daemon(root, "epoll", f"--listen=ssl:0:interface=127.0.0.1:privateKey={path}")
     (port,) = daemon.wait_for(r"starting on (\d+)")
     context = ssl.create_default_context(cadata=certificate.pem)
+    context.set_alpn_protocols(["h2", "http/1.1"])  # as all browsers, and curl, do
     connection = http.client.HTTPSConnection(
         "localhost", int(port), timeout=SECONDS, context=context
     )
@@ -120,6 +121,10 @@ def test_encrypted(root: Path, tmp_path: Path) -> None:
             connection.request("GET", target)
             body = connection.getresponse().read()
             assert body == LARGE or b"small content" in body
+    connection.request("GET", "/small?info")
+    page = connection.getresponse().read().decode()
+    assert f"curl -fo small https://localhost:{port}/small" in page
+    assert "http://" not in page
     plain = socket.create_connection(("127.0.0.1", int(port)), SECONDS)
     with context.wrap_socket(plain, server_hostname="localhost") as encrypted:
         encrypted.sendall(get("/?archive=tar", minor=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from tcpdl.server.peer import peer_name
+from tcpdl.server.peer import host_name, peer_name
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,20 @@ def test_peer_name(address: object, shown: str) -> None:
 
 def test_a_unix_socket_has_a_printable_name() -> None:
     assert peer_name(UNIXAddress("/run/\x1b")).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (IPv4Address("TCP", "192.0.2.1", 8080), "192.0.2.1:8080"),
+        (IPv6Address("TCP", "::1", 8080), "[::1]:8080"),
+        (IPv6Address("TCP", "::ffff:192.0.2.1", 80), "192.0.2.1:80"),
+        (UNIXAddress(b"/run/tcpdl.sock"), "localhost"),
+    ],
+)
+def test_our_own_address_as_a_host(address: object, name: str) -> None:
+    assert host_name(address) == name
+
+
+def test_a_client_of_a_unix_socket() -> None:
+    assert peer_name(UNIXAddress(None)) == "a Unix socket"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from tcpdl.server.working import THREADS, Workers
+from tcpdl.server.working import THREADS, Stopped, Workers
 
 
 class Reactor:
@@ -88,3 +88,42 @@ def test_it_tells_whether_it_works(reactor: Reactor) -> None:
     assert workers.running
     workers.stopService()
     assert not workers.running
+
+
+def test_what_waits_when_it_stops_is_not_done(reactor: Reactor) -> None:
+    workers = Workers(reactor)
+    workers.startService()
+    began, go_on = threading.Semaphore(0), threading.Event()
+    done: list[int] = []
+
+    def work(number: int) -> int:
+        began.release()
+        go_on.wait(20)
+        done.append(number)
+        return number
+
+    found = [results(workers.run(work, number)) for number in range(THREADS + 3)]
+    for _ in range(THREADS):
+        assert began.acquire(timeout=20)
+    threading.Thread(target=go_on_once_stopping, args=(workers, go_on)).start()
+    workers.stopService()
+    assert sorted(done) == list(range(THREADS))
+    assert [type(one[0]) for one in found[THREADS:]] == [Stopped] * 3
+    # What was done is told too late: it cannot be told twice.
+    assert [len(one) for one in found] == [1] * len(found)
+    for _ in range(THREADS + 3):
+        reactor.turn()
+    assert [len(one) for one in found] == [1] * len(found)
+
+
+def go_on_once_stopping(workers: Workers, go_on: threading.Event) -> None:
+    while workers.running:
+        pass
+    go_on.set()
+
+
+def test_nothing_is_done_after_it_stopped(reactor: Reactor) -> None:
+    workers = Workers(reactor)
+    workers.startService()
+    workers.stopService()
+    assert [type(error) for error in results(workers.run(int))] == [Stopped]

@@ -1,0 +1,125 @@
+"""Tests what one client may cost the others: threads, memory, turns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcpdl.server import http_folders
+from tests.server.conftest import Connect
+from tests.server.http_client import HttpServer, get, settle
+
+NAMES = 45
+
+
+@pytest.fixture
+def server(
+    tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[HttpServer]:
+    settle(monkeypatch)
+    monkeypatch.setattr(http_folders, "NAMES_FEW", 10)
+    root = tmp_path / "root"
+    (root / "many").mkdir(parents=True)
+    (root / "few").mkdir()
+    for number in range(NAMES):
+        (root / f"many/{number:03}").touch()
+    (root / "few/small").write_bytes(b"small")
+    (root / "large").write_bytes(os.urandom(200_000))
+    server = HttpServer(root, connect)
+    yield server
+    server.close()
+
+
+def test_a_large_folder_is_looked_at_in_steps(server: HttpServer) -> None:
+    server.work.hold = True
+    large, small = server.connect(), server.connect()
+    large.say(get("/many/?format=json"))
+    server.work.release(2)
+    small.say(get("/few/?format=json"))
+    for _ in range(6):
+        server.work.release(1)
+    assert small.hear() == [], "each has its turn, in order"
+    for _ in range(8):
+        if replies := small.hear():
+            break
+        server.work.release(1)
+    assert [reply.status for reply in replies] == [200]
+    assert large.hear() == []
+    server.work.release()
+    assert large.hear()[0].body.count(b'"name"') == NAMES
+
+
+@pytest.mark.parametrize("target", ["/many/", "/many/?archive=tar", "/many/?sums=sha256"])
+def test_nothing_is_done_for_a_client_that_has_gone(
+    target: str, server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.work.hold = True
+    client = server.connect()
+    client.say(get(target))
+    client.connection.transport.abortConnection()
+    server.clock.advance(1)
+    listed: list[object] = []
+    monkeypatch.setattr(server.directory, "list", listed.append)
+    monkeypatch.setattr(server.directory, "walk", listed.append)
+    server.work.release()
+    assert listed == []
+
+
+def test_a_digest_is_computed_once(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[object] = []
+    honest: Callable[..., Any] = server.digests.hash_whole
+
+    def hash_whole(file: Any, algorithm: int) -> Any:
+        hashed.append(file)
+        return honest(file, algorithm)
+
+    monkeypatch.setattr(server.digests, "hash_whole", hash_whole)
+    server.work.hold = True
+    clients = [server.connect() for _ in range(5)]
+    for client in clients:
+        client.say(get("/large", "Want-Repr-Digest: sha-256=1", method="HEAD"))
+    server.work.release()
+    assert len({client.hear()[0]["repr-digest"] for client in clients}) == 1
+    assert len(hashed) == 1
+
+
+def test_large_pages_under_way_are_bounded(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_folders, "NAMES_MOST", 2 * NAMES)
+    server.work.hold = True
+    clients = [server.connect() for _ in range(3)]
+    for client in clients:
+        client.say(get("/many/"))
+    steps = 1 + NAMES // 10 + 2  # to find it, to read it, to see that there is no more
+    server.work.release(steps * len(clients))
+    refused = clients[2].hear()[0]
+    assert (refused.status, refused["retry-after"]) == (503, "5")
+    assert [client.hear() for client in clients[:2]] == [[], []]
+    server.work.hold = False
+    server.work.release()
+    small = server.connect()
+    assert small.ask(get("/few/"))[0].status == 200
+    for client in clients[:2]:
+        assert client.hear()[0].status == 200
+    assert clients[2].ask(get("/many/"))[0].status == 200, "there is room again"
+
+
+def test_archives_under_way_are_bounded(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_folders, "STREAMS_MOST", 2)
+    server.work.hold = True
+    clients = [server.connect() for _ in range(3)]
+    for client, form in zip(clients, ("archive=tar", "sums=sha256", "archive=zip"), strict=True):
+        client.say(get(f"/few/?{form}"))
+    assert clients[2].hear()[0].status == 503
+    server.work.release()
+    assert [client.hear()[0].status for client in clients[:2]] == [200, 200]
+    assert clients[2].ask(get("/few/?archive=zip")) == []
+    server.work.release()
+    assert clients[2].hear()[0].status == 200
