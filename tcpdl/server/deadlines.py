@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 GRAIN = 0.5
 """Seconds between two looks at what is due."""
+
+TURN_SECONDS = 0.004
+"""How long those who asked for another turn are served in one."""
 
 _log = Logger()
 
@@ -38,6 +41,7 @@ class Deadlines:
         self._due: dict[Overdue, int] = {}
         self._rows: dict[int, set[Overdue]] = {}
         self._timer: IDelayedCall | None = None
+        self._turns: deque[Deferred[None]] = deque()
 
     def set(self, who: Overdue, seconds: float) -> None:
         """Call `who.overdue()` in `seconds` from now, and forget the deadline it had."""
@@ -56,9 +60,25 @@ class Deadlines:
         return seconds
 
     def next_turn(self) -> Deferred[None]:
-        """Fires once all others that are ready have been served."""
-        done: Deferred[None] = deferLater(self._clock, 0)
+        """Fires once others that are ready have been served: in the order of those who asked, and
+        in a later turn for some of them if `TURN_SECONDS` do not suffice."""
+        done: Deferred[None] = Deferred()
+        if not self._turns:
+            self._clock.callLater(0, self._take_turns)
+        self._turns.append(done)
         return done
+
+    def _take_turns(self) -> None:
+        end = self._clock.seconds() + TURN_SECONDS
+        # Who asks again meanwhile is served again in the next turn.
+        for _ in range(len(self._turns)):
+            done = self._turns[0]
+            done.callback(None)
+            self._turns.popleft()
+            if self._clock.seconds() > end:
+                break
+        if self._turns:
+            self._clock.callLater(0, self._take_turns)
 
     def clear(self, who: Overdue) -> None:
         """Forget the deadline of `who`, if it has one."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from tcpdl.server.deadlines import GRAIN, Deadlines, run_on_monotonic_clock
+from tcpdl.server.deadlines import GRAIN, TURN_SECONDS, Deadlines, run_on_monotonic_clock
 
 if TYPE_CHECKING:
     from tests.server.conftest import Log
@@ -257,3 +257,32 @@ def test_nothing_is_said_of_timers_on_the_right_clock(log: Log) -> None:
     run_on_monotonic_clock(reactor)
     assert reactor.seconds is time.monotonic
     assert log.lines == []
+
+
+def test_turns_are_taken_in_order_and_for_so_long_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    deadlines = Deadlines(clock)
+    taken: list[int | str] = []
+    later = clock.callLater
+
+    def call_later(delay: float, call: Callable[..., object], *args: object) -> Any:
+        taken.append("turn")
+        return later(delay, call, *args)
+
+    monkeypatch.setattr(clock, "callLater", call_later)
+
+    def take(number: int) -> None:
+        taken.append(number)
+        clock.rightNow += TURN_SECONDS * 0.6
+        if number < 3:
+            again(number + 10)
+
+    def again(number: int) -> None:
+        deadlines.next_turn().addCallback(lambda _: take(number))
+
+    for number in range(4):
+        again(number)
+    assert taken == ["turn"]
+    clock.advance(0)
+    assert taken == ["turn", 0, 1, "turn", 2, 3, "turn", 10, 11, "turn", 12]
+    assert clock.getDelayedCalls() == []
