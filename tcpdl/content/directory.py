@@ -123,6 +123,17 @@ class Directory:
 
         Raises as `open_file` does.
         """
+        segments = name.segments
+        if len(segments) == 1 and not name.folder:
+            # To what is in the root itself there is no way to be walked: half the time of this.
+            try:
+                check_segment(segments[0], hidden=self.hidden)
+                status = os.stat(segments[0], dir_fd=self._fd, follow_symlinks=False)
+            except (OSError, NameRefused):
+                pass  # which is met again
+            else:
+                if stat.S_ISREG(status.st_mode):
+                    return identity_of(status)
         return self._find(name, _identify)
 
     def stat(self, name: Name) -> Entry:
@@ -206,7 +217,7 @@ class Directory:
         last = len(segments) - 1
         root = held = self._fd
         try:
-            for index, segment in enumerate(segments[:last]):
+            for index, segment in enumerate(segments[:last] if last else ()):
                 try:
                     below = step(segment, held)
                 except OSError as error:
@@ -263,7 +274,8 @@ def _open_file(found: _Found) -> File:
 
 
 def _identify(found: _Found) -> Identity:
-    found.check_regular()
+    if not (found.segments and stat.S_ISREG(found.status.st_mode)) or found.slash:
+        found.check_regular()
     return identity_of(found.status)
 
 

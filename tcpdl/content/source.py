@@ -139,8 +139,8 @@ def file_of(fd: int, status: os.stat_result) -> File:
 
 
 def identity_of(status: os.stat_result) -> Identity:
-    return Identity(
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return Identity._make(
+        (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     )
 
 

@@ -9,7 +9,7 @@ RANGES_MOST = 16
 more than the file."""
 
 _SPECS_MOST = 100
-"""Ranges asked for, before those that touch are one: to read thousands would keep others waiting."""
+"""Ranges asked for, before those that touch are one: to read thousands takes long."""
 
 # 40 digits are more than any file needs, and few enough to be taken as they are.
 _SPEC = re.compile(r"(?:([0-9]{1,40})-([0-9]{1,40})?|-([0-9]{1,40}))")

@@ -147,6 +147,8 @@ class Requests:
         self._buffer = bytearray()
         self._seen = 0  # bytes of the buffer in which no head ends
         self._skip = 0  # bytes of a body that are still to come
+        self._head = b""  # the last one, if no body followed, and what it was parsed to
+        self._request: Request
         self._blank = False  # an empty line has come before the request
 
     @property
@@ -192,7 +194,12 @@ class Requests:
                 raise Refusal(431, f"the request's head has more than {HEAD_MOST} bytes")
             self._seen = len(buffer)
             return None
-        request, body = parse(bytes(buffer[: end + 4]))
+        head = bytes(buffer[: end + 4])
+        if head == self._head:  # clients that ask again and again ask in the same words
+            request, body = self._request, 0
+        else:
+            request, body = parse(head)
+            self._head, self._request = (b"", request) if body else (head, request)
         del buffer[: end + 4]
         self._seen = 0
         self._blank = False

@@ -387,3 +387,19 @@ def test_the_most_fields() -> None:
         with pytest.raises(Refusal) as caught:
             one(get(*fields, more))
         assert caught.value.status == (400 if more == b":" else 431)
+
+
+def test_a_request_that_is_made_again_is_the_same_one() -> None:
+    requests = Requests()
+    first = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+    other = b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n"
+    with_body = b"GET /c HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
+    stream = first + first + other + first + (with_body + b"xx") * 2 + first
+    for pieces in ([stream], [stream[at : at + 1] for at in range(len(stream))]):
+        paths = []
+        for piece in pieces:
+            requests.feed(piece)
+            while request := requests.next():
+                paths.append(request.path)
+        assert paths == [b"/a", b"/a", b"/b", b"/a", b"/c", b"/c", b"/a"]
+        assert requests.between
