@@ -109,18 +109,18 @@ def fetch_bytes(
     Raises `BadRequest` if there are more than `most`, and what `fetch` raises.
     """
     location = parse_url(url)
-    parts: list[bytes] = []
+    data = bytearray()
 
     def check(size: int, _there: int) -> None:
         if size > most:
             raise BadRequest(f"'{printable(location.path)}' has more than {most} bytes")
 
-    def take(data: bytes) -> None:
-        parts.append(data)
-        check(sum(map(len, parts)), 0)
+    def take(more: bytes) -> None:
+        data.extend(more)
+        check(len(data), 0)
 
     _stream(location, take, Ways(_known(dialect), timeout, expected=_expected(digest), begun=check))
-    return b"".join(parts)
+    return bytes(data)
 
 
 def mirror(

@@ -23,19 +23,24 @@ from tcpdl.client.url import join
 ATTEMPT_DELAY = 0.25
 """Seconds between two attempts: RFC 8305, section 8."""
 
+LOOK = 0.1
+"""Seconds between two looks whether a connection is still wanted."""
+
 Address = tuple[int, Any]
 """An address family, and an address of that family."""
 
 
-def connect(host: str, port: int, timeout: float) -> socket.socket:
+def connect(
+    host: str, port: int, timeout: float, wanted: Callable[[], bool] | None = None
+) -> socket.socket:
     """A connected, blocking TCP socket.
 
-    Raises `CannotConnect` when the name has no address, when every address was refused, or when
-    none answered within `timeout` seconds.
+    Raises `CannotConnect` when the name has no address, when every address was refused, when none
+    answered within `timeout` seconds, or when it is not `wanted` any more.
     """
     addresses = interleave(_resolve(host, port))
     try:
-        sock = first_to_answer(addresses, timeout, _attempt)
+        sock = first_to_answer(addresses, timeout, _attempt, wanted)
     except CannotConnect as error:
         raise CannotConnect(f"cannot connect to {join(host, port)}: {error}") from None
     sock.setblocking(True)
@@ -53,11 +58,15 @@ def interleave(addresses: Iterable[Address]) -> list[Address]:
 
 
 def first_to_answer(
-    addresses: list[Address], timeout: float, attempt: Callable[[Address], socket.socket]
+    addresses: list[Address],
+    timeout: float,
+    attempt: Callable[[Address], socket.socket],
+    wanted: Callable[[], bool] | None = None,
 ) -> socket.socket:
     """The first socket to be connected, all others closed (section 5).
 
-    `attempt` begins to connect and returns at once, or raises `OSError`.
+    `attempt` begins to connect and returns at once, or raises `OSError`. `wanted` is asked now and
+    then whether to go on.
     """
     waiting = list(addresses)
     refusals: list[str] = []
@@ -70,6 +79,9 @@ def first_to_answer(
                 if now >= deadline:
                     refusals.append(f"no answer within {timeout:g} s")
                     break
+                if wanted is not None and not wanted():
+                    refusals.append("it is not wanted any more")
+                    break
                 if waiting and (now >= next_attempt or not selector.get_map()):
                     address = waiting.pop(0)
                     try:
@@ -79,6 +91,7 @@ def first_to_answer(
                         continue
                     next_attempt = now + ATTEMPT_DELAY
                 until = min(deadline, next_attempt) if waiting else deadline
+                until = until if wanted is None else min(until, now + LOOK)
                 for key, _ in selector.select(max(0.0, until - time.monotonic())):
                     sock: Any = key.fileobj
                     selector.unregister(sock)
@@ -92,6 +105,17 @@ def first_to_answer(
             for key in list(selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]
     raise CannotConnect("; ".join(dict.fromkeys(refusals)))
+
+
+def peer_of(sock: socket.socket) -> str:
+    """The address that `sock` is connected to, as `connect` takes it for a host; empty if it is
+    connected no more."""
+    try:
+        host, _, *more = sock.getpeername()
+    except OSError:
+        return ""
+    zone = more[1] if more else 0  # of an address that means something on one network only
+    return f"{host}%{zone}" if zone else host
 
 
 def _resolve(host: str, port: int) -> list[Address]:

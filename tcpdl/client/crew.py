@@ -19,14 +19,12 @@ from tcpdl.client.errors import (
     ClientError,
     ConnectionBroken,
     Damaged,
-    Garbled,
     NothingThere,
-    OtherDialect,
-    SpeaksHttp,
 )
 from tcpdl.client.fetched import Fetched, Note
 from tcpdl.client.pace import Growth, Times, cpu_seconds
 from tcpdl.client.part import Part
+from tcpdl.client.patience import PAUSES, Patience, Sleep, pause
 from tcpdl.client.plan import Plan
 from tcpdl.client.receiving import Progress
 from tcpdl.client.writing import Writer
@@ -34,13 +32,24 @@ from tcpdl.client.writing import Writer
 TICK = 0.1
 """Seconds between two looks whether something is missing again."""
 
-PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
-"""Seconds before each new attempt to connect after nothing more had come."""
-
 VERSIONS_MOST = 5
 """Versions of a file that are begun before it is said to change too fast."""
 
-Sleep = Callable[[float], object]
+SMALL = 1024 * 1024
+"""Bytes of a file that is not worth a thread."""
+
+FIRST_SPAN = 16 * 1024 * 1024
+"""Bytes asked for at first, before it is known how fast they come."""
+
+SPAN_MOST = 256 * 1024 * 1024
+"""The most that one connection asks for at once."""
+
+BESIDE_MOST = 5.0
+"""Seconds that a connection beside others may take until it brings something of the file."""
+
+
+USELESS_AFTER = 1.0
+"""Seconds after which one that brought nothing gives back what others have time for."""
 
 
 class Connection(Protocol):
@@ -52,6 +61,10 @@ class Connection(Protocol):
     @property
     def waited(self) -> float: ...
 
+    def open(self) -> None: ...
+
+    def bear(self, seconds: float) -> None: ...
+
     def interrupt(self) -> None: ...
 
     def close(self) -> None: ...
@@ -60,14 +73,18 @@ class Connection(Protocol):
 class Job:
     """What is to be fetched: shared by the workers."""
 
-    def __init__(self, plan: Plan, part: Part, note: Note) -> None:
+    def __init__(self, plan: Plan, part: Part, note: Note, timeout: float) -> None:
         self.plan = plan
         self.part = part
         self.note = note
+        self.timeout = timeout
+        """Longest wait for more bytes, in seconds."""
         self.lock = threading.Condition()
         """Held to use the plan and what follows; notified when any of it changes."""
         self.over = False
         """All is there, or nothing more is wanted."""
+        self.idle = 0
+        """Workers that have brought something, and find nothing more to fetch."""
         self.held = 0.0
         """Seconds for which servers had nothing to send."""
         self.wrote = 0.0
@@ -80,6 +97,9 @@ class Worker(ABC):
     def __init__(self, job: Job, connection: Connection) -> None:
         self.connection = connection
         self.thread: threading.Thread | None = None
+        self.began = time.monotonic()
+        self.useful = False
+        """It has brought something of the file."""
         self._job = job
         self._writer: Writer
 
@@ -103,6 +123,19 @@ class Worker(ABC):
     def give_back(self) -> None:
         """Let others fetch what did not come. The lock is to be held."""
 
+    def _wait(self) -> None:
+        """Wait for something to change, with nothing to do. The lock is to be held."""
+        self._writer.check()
+        self._job.idle += self.useful
+        self._job.lock.wait(TICK)
+        self._job.idle -= self.useful
+
+    def _brought(self) -> None:
+        """Something of the file has come."""
+        if not self.useful:
+            self.useful = True
+            self.connection.bear(self._job.timeout)
+
     @abstractmethod
     def _run(self, *, wait: bool) -> None:
         """Do so; with `wait`, stay as long as others may give something back."""
@@ -123,8 +156,10 @@ class Crew(ABC, Generic[Kind]):
         self._sleep = sleep
         self._workers: list[Kind] = []
         self._job: Job
-        self._error: ClientError | None = None
+        self._error: Exception | None = None
         self._broken: ClientError | None = None
+        self._refusals = 0  # of connections beside others, since one of them was useful
+        self._not_before = 0.0  # on the monotonic clock: then there may be another beside them
         self._received = 0  # on connections that are closed
         self._told = 0  # of what was received
         self._times = Times()
@@ -139,7 +174,11 @@ class Crew(ABC, Generic[Kind]):
 
     @abstractmethod
     def _connect(self) -> None:
-        """Have one more connection at work, if that can be done and is of use."""
+        """Have a connection at work, where none is. May wait."""
+
+    @abstractmethod
+    def _connect_beside(self) -> None:
+        """Have one more connection at work, if that is of use. Does not wait."""
 
     @abstractmethod
     def _refused(self, worker: Kind, error: ClientError) -> None:
@@ -187,7 +226,7 @@ class Crew(ABC, Generic[Kind]):
         """Wait until all is done; keep enough connections at work meanwhile."""
         job = self._job
         tick = min(TICK, growth.window / 2)
-        failed, least = 0, job.plan.size + 1
+        patience, least = Patience(self._sleep, known=True), job.plan.size + 1
         while True:
             with job.lock:
                 if not job.over:
@@ -196,22 +235,24 @@ class Crew(ABC, Generic[Kind]):
                 working = len(self._workers)
                 left = job.plan.missing
                 over = job.over
+                if job.idle and not left:
+                    self._stop_useless()
             if received > self._told:
                 self._progress(received - self._told)
                 self._told = received
             if over:
                 return
             if working:
-                if growth.wants_another(time.monotonic(), cpu_seconds(), received, left, working):
-                    self._connect()
+                now = time.monotonic()
+                wanted = growth.wants_another(now, cpu_seconds(), received, left, working)
+                if wanted and self._refusals < len(PAUSES) and now >= self._not_before:
+                    self._connect_beside()
                 continue
             # Nothing is on its way now: what is missing tells whether it is of any use to go on.
-            failed, least = (0, left) if left < least else (failed, least)
-            if failed == len(PAUSES):
-                assert self._broken is not None
-                raise self._broken
-            self._sleep(pause(failed, self._broken))
-            failed += 1
+            if left < least:
+                least = left
+                patience.restore()
+            patience.bear(self._broken or ConnectionBroken("no connection is left"))
             self._connect()
 
     def _work(self, worker: Kind) -> None:
@@ -223,7 +264,7 @@ class Crew(ABC, Generic[Kind]):
             self._refused(worker, error)
         except (CannotConnect, ConnectionBroken) as error:
             self._broke(worker, error)
-        except ClientError as error:
+        except Exception as error:  # noqa: BLE001 - raised where the file was asked for
             self._fail(error)
         finally:
             worker.connection.close()
@@ -236,15 +277,35 @@ class Crew(ABC, Generic[Kind]):
 
     def _broke(self, worker: Kind, error: ClientError) -> None:
         """The connection of `worker` is of no more use; another may be."""
-        self._broken = error
+        with self._job.lock:
+            self._broken = error
+            if worker.useful:
+                self._refusals = 0
+            if len(self._workers) > 1:
+                self._hold_back(error)
 
-    def _fail(self, error: ClientError) -> None:
+    def _hold_back(self, error: ClientError) -> None:
+        """A connection beside others ended with `error`: have the next one wait. None follows once
+        so many, one after the other, were of no use. The lock is to be held."""
+        now = time.monotonic()
+        self._not_before = max(self._not_before, now + pause(self._refusals, error))
+        self._refusals += 1
+
+    def _fail(self, error: Exception) -> None:
         """End all with `error`."""
         with self._job.lock:
             self._error = self._error or error
             self._job.over = True
             self._stop_all()
             self._job.lock.notify_all()
+
+    def _stop_useless(self) -> None:
+        """Have those that brought nothing for a while give back what they took: others wait for it.
+        The lock is to be held."""
+        late = time.monotonic() - USELESS_AFTER
+        for worker in self._workers:
+            if not worker.useful and worker.began <= late:
+                worker.connection.interrupt()
 
     def _stop_all(self) -> None:
         for worker in self._workers:
@@ -260,7 +321,7 @@ def bring_up(
     Raises a `ClientError`.
     """
     for _ in range(VERSIONS_MOST):
-        failed = 0
+        patience = Patience(sleep, known=known)
         while True:
             one = make()
             try:
@@ -269,24 +330,9 @@ def bring_up(
                 known = True
                 note(f"{changed}; {anew}")
                 break
-            except SpeaksHttp:
-                raise
             except (CannotConnect, ConnectionBroken) as error:
-                known = known or one.began
-                # A server that was there before is waited for, and one that says how long; any
-                # other is not. A damaged answer is asked for again; nonsense stays that.
-                patient = known or getattr(error, "wait", 0.0) > 0
-                most = len(PAUSES) if patient else isinstance(error, Garbled)
-                if one.fetching or failed >= most:
-                    if known and isinstance(error, OtherDialect):
-                        raise ConnectionBroken(str(error)) from error
+                patience.known = known = patience.known or one.began
+                if one.fetching:
                     raise
-                broken = error
-            sleep(pause(failed, broken))
-            failed += 1
+                patience.bear(error)
     raise Changed(f"'{name}' changes faster than it can be fetched")
-
-
-def pause(failed: int, error: ClientError | None) -> float:
-    """Seconds to wait before what has `failed` so often, last with `error`, is tried again."""
-    return max(PAUSES[failed], getattr(error, "wait", 0.0))

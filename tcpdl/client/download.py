@@ -10,24 +10,24 @@ import threading
 import time
 from collections.abc import Sequence
 
-from tcpdl.client.crew import Crew, Job, Sleep, bring_up
+from tcpdl.client import crew
+from tcpdl.client.crew import Crew, Job, bring_up
 from tcpdl.client.errors import CannotConnect, ClientError, ConnectionBroken, Damaged
 from tcpdl.client.fetched import Begun, Fetched, Note, say_nothing, show_nothing
+from tcpdl.client.line import UNWANTED
 from tcpdl.client.pace import Growth, limited_by
 from tcpdl.client.part import Part
+from tcpdl.client.patience import Sleep
 from tcpdl.client.plan import Plan
 from tcpdl.client.receiving import Progress
-from tcpdl.client.record import Version
+from tcpdl.client.record import Version, begun_over_http
 from tcpdl.client.session import Session, failure
 from tcpdl.client.stock import Account, Stock, account
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
-from tcpdl.client.worker import FIRST_SPAN, Source, Worker, nonsense
+from tcpdl.client.worker import Source, Worker, nonsense
 from tcpdl.wire.native import ANY_TAG, End, Error, FileInfo, Get
 from tcpdl.wire.text import printable
-
-SMALL = 1024 * 1024
-"""Bytes of a file that is not worth a thread."""
 
 
 def download(
@@ -64,7 +64,8 @@ def download(
     return bring_up(
         make,
         printable(location.path),
-        known=target.has_record,
+        # What was begun over HTTP says nothing of the native dialect.
+        known=target.has_record and not begun_over_http(target),
         anew="what is the same in the new version is kept",
         note=say,
         sleep=sleep,
@@ -99,6 +100,7 @@ class _Download(Crew[Worker]):
         fresh = self._target.is_new
         place = self._main.location
         with Session(place.host, place.port, self._timeout) as session:
+            self._main.address = session.peer
             info = self._ask(session, fresh)
             version = Version(info.size, info.chunk_shift, session.algorithm, info.tag)
             # One that is fetched in one go needs no record, nor has it one from before.
@@ -106,7 +108,7 @@ class _Download(Crew[Worker]):
             part = Part(self._target, version, recorded=recorded)
             try:
                 plan = Plan(info.size, info.chunk_shift)
-                self._job = Job(plan, part, self._note)
+                self._job = Job(plan, part, self._note, self._timeout)
                 unchanged = self._take_stock(session, fresh)
                 if self._begun is not None:
                     self._begun(info.size, part.kept)
@@ -130,7 +132,7 @@ class _Download(Crew[Worker]):
     def _ask(self, session: Session, fresh: bool) -> FileInfo:
         """Ask what the file is; for one of which nothing is here, for its beginning as well."""
         name = self._main.location.path
-        session.ask(lambda number: Get(number, name, 0, FIRST_SPAN if fresh else 0))
+        session.ask(lambda number: Get(number, name, 0, crew.FIRST_SPAN if fresh else 0))
         message = session.next()
         if isinstance(message, Error):
             raise failure(message, name)
@@ -157,9 +159,9 @@ class _Download(Crew[Worker]):
         self.fetching = True
         job = self._job
         worker = Worker(job, self._main, session)
-        if fresh and (span := job.plan.take(FIRST_SPAN)) is not None:
+        if fresh and (span := job.plan.take(crew.FIRST_SPAN)) is not None:
             worker.expect(span)
-        if job.plan.size <= SMALL:
+        if job.plan.size <= crew.SMALL:
             self._work_here(worker)
         else:
             self._workers.append(worker)
@@ -173,27 +175,36 @@ class _Download(Crew[Worker]):
             raise self._error
 
     def _connect(self) -> None:
-        """Try to have one more connection, to the source that fails least, and has the fewest."""
-        job = self._job
-        with job.lock:
-            in_use = [worker.source for worker in self._workers]
-            source = min(self._sources, key=lambda one: (one.failed, in_use.count(one)))
+        source = self._next_source()
         try:
             session = Session(source.location.host, source.location.port, self._timeout)
         except CannotConnect as error:
             self._broken = error
             source.failed += 1
             return
-        self._add(Worker(job, source, session))
+        source.address = session.peer
+        self._add(Worker(self._job, source, session))
+
+    def _connect_beside(self) -> None:
+        source = self._next_source()
+        place, limit = source.location, min(self._timeout, crew.BESIDE_MOST)
+        session = Session(place.host, place.port, limit, address=source.address, later=True)
+        self._add(Worker(self._job, source, session))
+
+    def _next_source(self) -> Source:
+        """The one that fails least, and has the fewest connections."""
+        with self._job.lock:
+            in_use = [worker.source for worker in self._workers]
+            return min(self._sources, key=lambda one: (one.failed, in_use.count(one)))
 
     def _add_source(self, place: Location) -> None:
         """Use the server at `place` as well, if its file is the same."""
         job = self._job
         why = "its file is another one"
-        theirs = ours = None
+        theirs, ours, address = None, None, ""
         try:
-            theirs = self._account(place, ANY_TAG)
-            ours = self._account(self._main.location, self._main.tag)
+            theirs, address = self._account(place, ANY_TAG)
+            ours, _ = self._account(self._main.location, self._main.tag)
         except ClientError as error:
             why = str(error)
         with job.lock:
@@ -203,20 +214,24 @@ class _Download(Crew[Worker]):
             if theirs and ours and same:
                 source = Source(place, theirs.info.tag)
                 source.digests = ours.digests
+                source.address = address
                 self._sources.append(source)
             wanted = len(self._workers) < self._most
         if not same:
             self._note(f"{place.server} is not used: {why}")
         elif wanted:
-            self._connect()
+            self._connect_beside()
 
-    def _account(self, place: Location, tag: bytes) -> Account:
-        with Session(place.host, place.port, self._timeout) as session:
+    def _account(self, place: Location, tag: bytes) -> tuple[Account, str]:
+        """What the server at `place` says of the file; and its address."""
+        with Session(place.host, place.port, self._timeout, later=True) as session:
             with self._job.lock:
                 if self._job.over:
-                    raise ConnectionBroken("nothing more is wanted")
+                    raise ConnectionBroken(UNWANTED)
                 self._asking.append(session)
-            return account(session, place.path, self._job.plan.size, tag=tag)
+            session.open()
+            found = account(session, place.path, self._job.plan.size, tag=tag)
+            return found, session.peer
 
     def _broke(self, worker: Worker, error: ClientError) -> None:
         super()._broke(worker, error)

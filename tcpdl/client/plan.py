@@ -39,7 +39,11 @@ class Plan:
 
     def is_missing(self, offset: int) -> bool:
         """Whether nobody has been told to fetch the byte at `offset`."""
-        return any(start <= offset < end for start, end in self._missing)
+        return self.are_missing(offset, offset + 1)
+
+    def are_missing(self, start: int, end: int) -> bool:
+        """Whether nobody has been told to fetch some of the bytes from `start` to `end`."""
+        return any(a < end and start < b for a, b in self._missing)
 
     def chunk(self, index: int) -> Range:
         """Where chunk `index` begins and ends."""
@@ -85,14 +89,18 @@ class Plan:
         return start, until
 
     def take_within(self, start: int, end: int) -> Range | None:
-        """The first missing bytes from `start` on, as far as they go, and no further than `end`."""
+        """The first missing bytes from `start` on, as far as they go, and no further than `end`.
+
+        They begin where a chunk does, or where all before them in their chunk is there, and end
+        where one does: so whoever fetches them can tell the digest of each chunk they complete.
+        """
+        within = (1 << self.shift) - 1
+        end = self.size if end >= self.size else end & ~within
         for a, b in self._missing:
-            if b > start:
-                found = max(a, start), min(b, end)
-                if found[0] >= found[1]:
-                    return None
-                self.have(*found)
-                return found
+            first, last = a if a >= start else start + within & ~within, min(b, end)
+            if first < last:
+                self.have(first, last)
+                return first, last
         return None
 
     def forget(self) -> None:

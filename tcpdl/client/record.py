@@ -1,8 +1,8 @@
 """What is known of a part file, kept beside it: which chunks were checked, and their digests.
 
-Imports `wire.native`. The record is only ever appended to, so that a process that is killed leaves
-one that is right as far as it goes. It is trusted in nothing but what the server said: the bytes of
-the part are checked again against it.
+Imports `client.target` and `wire.native`. The record is only ever appended to, so that a process
+that is killed leaves one that is right as far as it goes. It is trusted in nothing but what the
+server said: the bytes of the part are checked again against it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import os
 import struct
 from typing import NamedTuple
 
+from tcpdl.client.target import Target
 from tcpdl.wire.native import CHUNK_SHIFTS, DIGEST_SIZE, MAX_SIZE, TAG_SIZE
 
 _MAGIC = b"tcpdl record 1\n"
 _HEAD = struct.Struct(f"!{len(_MAGIC)}sQBB{TAG_SIZE}s")
 _ENTRY = struct.Struct(f"!Q{DIGEST_SIZE}s")
+
+
+HTTP_TAG = b"http"
+"""How the tags begin of versions that a web server named."""
 
 
 class Version(NamedTuple):
@@ -26,7 +31,7 @@ class Version(NamedTuple):
     shift: int
     algorithm: int
     tag: bytes
-    """The server's."""
+    """The server's; over HTTP, one that is made of what it said."""
 
 
 class Record:
@@ -75,3 +80,11 @@ class Record:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def begun_over_http(target: Target) -> bool:
+    """Whether the record of `target`, which has one, is of a download over HTTP. Raises
+    `CannotWrite`."""
+    record = Record(target.open_record())
+    record.close()
+    return record.version is not None and record.version.tag.startswith(HTTP_TAG)

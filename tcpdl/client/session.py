@@ -7,14 +7,11 @@ their own, straight from the socket.
 
 from __future__ import annotations
 
-import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from tcpdl import digest
-from tcpdl.client.connect import connect
 from tcpdl.client.errors import (
     Changed,
     ClientError,
@@ -25,8 +22,7 @@ from tcpdl.client.errors import (
     ServerFailed,
     SpeaksHttp,
 )
-from tcpdl.client.inlet import Inlet, round_trip
-from tcpdl.client.receiving import broken, limit_waits
+from tcpdl.client.line import Line
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, Room, State
 from tcpdl.wire.native import (
@@ -46,46 +42,33 @@ HTTP = (b"http/1.", b"<!doctype")
 """How the answers of web servers begin to which our preface is a bad request, of HTTP/0.9 too."""
 
 
-class Session:
+class Session(Line):
     """A connection on which any number of requests is made, and answered in order.
 
     Use it as a context manager.
     """
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
-        """Connect. `timeout`, in seconds, bounds that, and then every wait for more bytes.
+    def __init__(
+        self, host: str, port: int, timeout: float, *, address: str = "", later: bool = False
+    ) -> None:
+        """Connect, unless that is to be done `later`. The rest is that of `Line`.
 
         Raises `CannotConnect`.
         """
-        self._sock = connect(host, port, timeout)
-        limit_waits(self._sock, timeout)
+        super().__init__(host, port, timeout, address=address)
         self._incoming = Incoming(State.ANSWER)
         self._room = Room(self._incoming)
         self._out = bytearray(native.preface(digest.AVAILABLE))
         self._asked: deque[tuple[int, bytes]] = deque()  # ids, and requests as they were sent
         self._number = 0
         self._greeted = False
-        self._inlet = Inlet(self._sock)
-
-    @property
-    def received(self) -> int:
-        """Bytes that came on this connection."""
-        return self._inlet.received
-
-    @property
-    def waited(self) -> float:
-        """Seconds spent waiting for runs, and taking them from the kernel."""
-        return self._inlet.waited
+        if not later:
+            self.open()
 
     @property
     def algorithm(self) -> int:
         """The digest that the server chose; 0 until its first message came."""
         return self._incoming.digests
-
-    @property
-    def round_trip(self) -> float:
-        """Seconds from here to the server and back."""
-        return round_trip(self._sock)
 
     def digest(self, data: bytes | bytearray | memoryview) -> bytes:
         """The digest of `data`, as this connection computes it."""
@@ -110,10 +93,7 @@ class Session:
         """Send the requests that are queued. Raises `ConnectionBroken`."""
         out, self._out = self._out, bytearray()
         if out:
-            try:
-                self._sock.sendall(out)
-            except OSError as error:
-                raise broken(error, self.received) from error
+            self._send(out)
 
     def next(self) -> Answer:
         """The next message, errors included: a part of the answer to what was asked first. Sends
@@ -151,15 +131,6 @@ class Session:
         count = self._inlet.read_run(view, left) or self._ended()
         self._incoming.passed(count)
         return count
-
-    def interrupt(self) -> None:
-        """End the connection, from another thread: whoever waits on it gets `ConnectionBroken`."""
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """End the connection."""
-        self._sock.close()
 
     def __enter__(self) -> Session:
         return self

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Set
 from typing import NamedTuple
 
@@ -170,26 +169,22 @@ class Stock:
         Returns the digests of the chunks that were taken from it; nothing if it is complete.
         """
         plan = self._plan
-        try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = os.open(self._target.name, flags, dir_fd=self._target.folder)
-        except OSError:
+        fd = self._target.open_final()
+        if fd is None:
             return {}
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                return {}
-            if not status.st_size:
+            size = os.fstat(fd).st_size
+            if not size:
                 return {} if plan.size else None
-            digests = self._ask(status.st_size)
+            digests = self._ask(size)
             right = {
                 index: expected
                 for index, expected in digests.items()
                 if self._part.is_right(fd, plan.chunk(index), expected)
             }
-            if len(right) == plan.chunks and status.st_size == plan.size:
+            if len(right) == plan.chunks and size == plan.size:
                 return None
-            begun = len(right) == len(digests) and self._is_begun(fd, status.st_size)
+            begun = len(right) == len(digests) and self._is_begun(fd, size)
             if not (begun and self._target.adopt()):
                 for index in right:
                     copy(fd, self._target.fd, *plan.chunk(index))

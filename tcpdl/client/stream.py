@@ -9,16 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tcpdl.client.crew import PAUSES
-from tcpdl.client.errors import (
-    CannotConnect,
-    Changed,
-    ConnectionBroken,
-    Damaged,
-    Garbled,
-    OtherDialect,
-)
+from tcpdl.client.errors import CannotConnect, Changed, ConnectionBroken, Damaged, Garbled
 from tcpdl.client.fetched import Fetched
+from tcpdl.client.patience import Patience, Sleep
 from tcpdl.client.receiving import Progress
 from tcpdl.client.session import Session, failure
 from tcpdl.client.url import Location
@@ -38,7 +31,7 @@ def stream(
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
     begun: Callable[[int, int], None] | None = None,
-    sleep: Callable[[float], object] = time.sleep,
+    sleep: Sleep = time.sleep,
 ) -> Fetched:
     """Give the file at `location` to `write`, chunk by chunk, each checked before.
 
@@ -46,7 +39,7 @@ def stream(
     if the file does so once a part of it was written.
     """
     reading = _Stream(location, write, progress or (lambda count: None), begun)
-    failed = damaged = 0
+    patience, damaged = Patience(sleep, known=False), 0
     while True:
         before = reading.written
         try:
@@ -61,13 +54,10 @@ def stream(
             if note is not None:
                 note(f"bytes from {reading.written} arrived damaged, and are fetched again")
         except (CannotConnect, ConnectionBroken) as error:
-            failed = 0 if reading.written > before else failed + 1
-            # As in `download`: whoever was not there before is not waited for.
-            if failed > (len(PAUSES) if reading.info else isinstance(error, Garbled)):
-                if reading.info and isinstance(error, OtherDialect):
-                    raise ConnectionBroken(str(error)) from error
-                raise
-            sleep(PAUSES[max(failed - 1, 0)])
+            patience.known = reading.info is not None
+            if reading.written > before:
+                patience.restore()
+            patience.bear(error)
 
 
 class _Stream:

@@ -23,6 +23,7 @@ RECORD_SUFFIX = b".tcpdl-record"
 """What the record of a part is called, which `client.record` writes."""
 
 _PART = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FINAL = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -122,13 +123,24 @@ class Target:
         try:
             fd = os.open(self._record, _PART, 0o666, dir_fd=self.folder)
         except OSError as error:
-            raise self._problem(error) from error
+            raise _problem(self._record, error) from error
         try:
             self._check_ours(os.fstat(fd), self._record)
         except BaseException:
             os.close(fd)
             raise
         return fd
+
+    def open_final(self) -> int | None:
+        """A descriptor to read what has the final name, if that is a regular file."""
+        try:
+            fd = os.open(self.name, _FINAL, dir_fd=self.folder)
+        except OSError:
+            return None
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+        return None
 
     def forget(self) -> None:
         """Remove the record, if there is one. Raises `OSError`."""
@@ -219,13 +231,13 @@ class Target:
             try:
                 fd = os.open(self._part, _PART, 0o666, dir_fd=self.folder)
             except OSError as error:
-                raise self._problem(error) from error
+                raise _problem(self._part, error) from error
             try:
                 if self._lock(fd):
                     return fd
             except OSError as error:
                 os.close(fd)
-                raise self._problem(error) from error
+                raise _problem(self._part, error) from error
             except BaseException:
                 os.close(fd)
                 raise
@@ -260,10 +272,12 @@ class Target:
             return False
         return os.path.samestat(opened, named)
 
-    def _problem(self, error: OSError) -> CannotWrite:
-        if error.errno == errno.ELOOP:
-            return CannotWrite(f"'{self.part}' is in the way: it is a symbolic link")
-        return CannotWrite(f"'{self.part}': {os.strerror(error.errno or 0).lower()}")
+
+def _problem(name: bytes, error: OSError) -> CannotWrite:
+    """`error`, met while the file `name` was opened, in words."""
+    if error.errno == errno.ELOOP:
+        return CannotWrite(f"'{printable(name)}' is in the way: it is a symbolic link")
+    return CannotWrite(f"'{printable(name)}': {os.strerror(error.errno or 0).lower()}")
 
 
 def _open_folder(folder: str | bytes | int) -> int:

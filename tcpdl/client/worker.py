@@ -20,13 +20,8 @@ from tcpdl.client.url import Location
 from tcpdl.wire.native import ANY_TAG, Answer, Chunk, Digest, End, Error, FileInfo, Get
 from tcpdl.wire.text import printable
 
-FIRST_SPAN = 16 * 1024 * 1024
-"""Bytes asked for at first, before the size of the file is known."""
-
 SPAN_SECONDS = 0.25
 """Later, a connection asks for as much as should take this long, twice."""
-
-SPAN_MOST = 256 * 1024 * 1024
 
 ASKED_MOST = 2
 """Requests under way on one connection: while one is answered, the next is there already."""
@@ -41,6 +36,8 @@ class Source:
     def __init__(self, location: Location, tag: bytes = ANY_TAG) -> None:
         self.location = location
         self.tag = tag
+        self.address = ""
+        """Where it was found, once it was."""
         self.digests: tuple[bytes, ...] = ()
         """What the first server says that the chunks have to be; unknown for that one itself."""
         self.failed = 0
@@ -79,6 +76,7 @@ class Worker(crew.Worker):
 
     def _run(self, *, wait: bool) -> None:
         job, session = self._job, self.session
+        session.open()  # before anything is taken that others could fetch
         began, before = time.monotonic(), session.received
         current = bool(self._spans)
         while True:
@@ -87,7 +85,7 @@ class Worker(crew.Worker):
                 if not self._spans:
                     if job.over or self._given_up or not wait:
                         return
-                    job.lock.wait(crew.TICK)
+                    self._wait()
                     continue
             message = session.next()
             if isinstance(message, FileInfo):
@@ -116,8 +114,8 @@ class Worker(crew.Worker):
 
     def _ask_for_more(self) -> None:
         job, source = self._job, self.source
-        wanted = int(self._rate * SPAN_SECONDS) or FIRST_SPAN // 2
-        most = max(1 << job.plan.shift, min(wanted, SPAN_MOST))
+        wanted = int(self._rate * SPAN_SECONDS) or crew.FIRST_SPAN // 2
+        most = max(1 << job.plan.shift, min(wanted, crew.SPAN_MOST))
         while len(self._spans) < ASKED_MOST and not (job.over or self._given_up):
             span = job.plan.take(most)
             if span is None:
@@ -143,6 +141,7 @@ class Worker(crew.Worker):
             buffer = self._writer.buffer(length)
             view = memoryview(buffer)
             count = self.session.receive(view, length)
+            self._brought()
             state.update(view[:count])
             self._writer.write(buffer, count, start)
             length -= count

@@ -29,7 +29,8 @@ class Writer:
         self._free: SimpleQueue[bytearray] = SimpleQueue()
         self._made = 0
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._error: ClientError | None = None
+        self._error: Exception | None = None  # what is to be raised
+        self._failed = False  # to write
         self._thread: threading.Thread | None = None
         self._most = BUFFERS if threaded else 1
         self.wrote = 0.0
@@ -48,27 +49,38 @@ class Writer:
             self._made += 1
             return bytearray(min(size, PIECE))
         buffer = self._free.get()
-        if self._error is not None:
-            raise self._error
+        self.check()
         return buffer if len(buffer) >= min(size, PIECE) else bytearray(min(size, PIECE))
 
     def write(self, buffer: bytearray, count: int, offset: int) -> None:
-        """Write the first `count` bytes of `buffer` at `offset`."""
+        """Write the first `count` bytes of `buffer` at `offset`; nothing any more once that has
+        failed."""
 
         def job() -> None:
             began = time.perf_counter()
             try:
-                if self._error is None:
+                if not self._failed:
                     self._part.write(memoryview(buffer)[:count], offset)
+            except ClientError:
+                self._failed = True
+                raise
             finally:
                 self.wrote += time.perf_counter() - began
                 self._free.put(buffer)
 
-        self.then(job)
+        self._queue(job)
 
     def then(self, job: Callable[[], None]) -> None:
-        """Call `job` once all is written that was given to be. What it raises is raised here, by
-        `buffer` or by `close`."""
+        """Call `job` once all is written that was given to be; never, if something could not be.
+        What it raises is raised here, or by `buffer`, `check` or `close`."""
+
+        def if_written() -> None:
+            if not self._failed:
+                job()
+
+        self._queue(if_written)
+
+    def _queue(self, job: Callable[[], None]) -> None:
         if self._thread is None:
             job()
         else:
@@ -80,6 +92,10 @@ class Writer:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
+        self.check()
+
+    def check(self) -> None:
+        """Raise what went wrong until now."""
         if self._error is not None:
             raise self._error
 
@@ -87,5 +103,5 @@ class Writer:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
-            except ClientError as error:
+            except Exception as error:  # noqa: BLE001 - raised where somebody waits for it
                 self._error = self._error or error

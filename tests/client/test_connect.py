@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpdl.client import connect as module
-from tcpdl.client.connect import Address, connect, first_to_answer, interleave
+from tcpdl.client.connect import Address, connect, first_to_answer, interleave, peer_of
 from tcpdl.client.errors import CannotConnect
 
 if TYPE_CHECKING:
-    from tests.client.conftest import Serve
+    from tests.client.conftest import Pair, Serve
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 LONG = 20.0
@@ -226,6 +226,17 @@ def test_refusals_are_named_beside_the_silence(script: Outcomes) -> None:
     assert str(raised.value).endswith("no answer within 0.05 s")
 
 
+def test_not_wanted_any_more(script: Outcomes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ATTEMPT_DELAY", 0.0)
+    monkeypatch.setattr(module, "LOOK", 0.001)
+    script.silent(v4(1))
+    script.silent(v4(2))
+    with pytest.raises(CannotConnect, match="not wanted any more"):
+        first_to_answer([v4(1), v4(2)], LONG, script, lambda: len(script.made) < 2)
+    assert len(script.made) == 2
+    assert script.open() == []
+
+
 def test_interruption_closes_all(script: Outcomes, monkeypatch: pytest.MonkeyPatch) -> None:
     script.silent(v4(1))
     monkeypatch.setattr(module, "ATTEMPT_DELAY", 0.0)
@@ -330,3 +341,25 @@ def test_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_host_name_at_all(host: str) -> None:
     with pytest.raises(CannotConnect, match="is not a host name"):
         connect(host, 80, LONG)
+
+
+def test_peer(tcp_pair: Pair) -> None:
+    assert [peer_of(sock) for sock in tcp_pair] == ["127.0.0.1"] * 2
+    with socket.socket() as sock:
+        assert peer_of(sock) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "peer"),
+    [
+        (("192.0.2.1", 80), "192.0.2.1"),
+        (("2001:db8::1", 80, 0, 0), "2001:db8::1"),
+        (("fe80::1", 80, 0, 3), "fe80::1%3"),
+    ],
+)
+def test_peer_in_a_zone(name: object, peer: str) -> None:
+    class Sock:
+        def getpeername(self) -> object:
+            return name
+
+    assert peer_of(Sock()) == peer  # type: ignore[arg-type]

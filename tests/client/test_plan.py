@@ -20,6 +20,7 @@ STEPS: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
     st.tuples(st.just("have"), NUMBERS, NUMBERS),
     st.tuples(st.just("give_back"), NUMBERS, NUMBERS),
     st.tuples(st.just("take"), st.integers(-2, 80)),
+    st.tuples(st.just("take_within"), NUMBERS, NUMBERS),
     st.tuples(st.just("checked"), NUMBERS),
     st.tuples(st.just("wrong"), NUMBERS),
 )
@@ -46,6 +47,19 @@ class Model:
             until += 1
         return start, until
 
+    def take_within(self, start: int, end: int) -> Range | None:
+        end = self.size if end >= self.size else end - end % self.length
+        for first in range(start, end):
+            if first in self.missing and (
+                first % self.length == 0 or first - 1 not in self.missing
+            ):
+                until = first
+                while until < end and until in self.missing:
+                    self.missing.discard(until)
+                    until += 1
+                return first, until
+        return None
+
 
 @unhurried
 @given(SIZES, SHIFTS, st.lists(STEPS, max_size=25))
@@ -59,6 +73,8 @@ def test_against_a_set_of_offsets(size: int, shift: int, steps: list[tuple[Any, 
     for step, *numbers in steps:
         if step == "take":
             assert plan.take(*numbers) == model.take(max(1, *numbers))
+        elif step == "take_within":
+            assert plan.take_within(*numbers) == model.take_within(*numbers)
         elif step in ("have", "give_back"):
             start, end = (min(number, size) for number in numbers)
             getattr(plan, step)(start, end)
@@ -80,6 +96,9 @@ def test_against_a_set_of_offsets(size: int, shift: int, steps: list[tuple[Any, 
         assert plan.done is (len(model.right) == chunks)
         found = {at for at in range(-1, size + 2) if plan.is_missing(at)}
         assert found == model.missing
+        for at in range(size):
+            assert plan.are_missing(0, at) == any(one < at for one in model.missing)
+            assert plan.are_missing(at, size) == any(one >= at for one in model.missing)
     # All that is left, in order, and each byte once.
     left: list[int] = []
     while (taken := plan.take(1 << shift)) is not None:
@@ -166,3 +185,46 @@ def test_largest_file() -> None:
     assert plan.missing == 1 << 24
     assert plan.take(size) == (0, 1)
     assert plan.take(size) == (size + 1 - (1 << 24), size)
+
+
+MOVES: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
+    st.tuples(st.just("take"), st.integers(0, 2), st.integers(1, 40)),
+    st.tuples(st.just("take_within"), st.integers(0, 2), NUMBERS, NUMBERS),
+    st.tuples(st.just("receive"), st.integers(0, 2), st.integers(1, 20)),
+    st.tuples(st.just("give_back"), st.integers(0, 2)),
+)
+
+
+@unhurried
+@given(SIZES, SHIFTS, st.sets(st.integers(0, 20)), st.lists(MOVES, max_size=40))
+@example(
+    8, 3, set(), [("take", 0, 1), ("receive", 0, 3), ("give_back", 0), ("take_within", 1, 5, 8)]
+)
+@example(8, 3, set(), [("take_within", 0, 0, 4), ("take", 1, 8), ("receive", 1, 8)])
+def test_chunk_is_complete_once_its_last_byte_is(
+    size: int, shift: int, right: set[int], moves: list[tuple[Any, ...]]
+) -> None:
+    """Whoever receives that one knows that all before have come: from itself, or earlier."""
+    plan = Plan(size, shift)
+    here: set[int] = set()
+    for index in right & set(range(plan.chunks)):
+        plan.checked(index)
+        here.update(range(*plan.chunk(index)))
+    spans: list[Range] = [(0, 0)] * 3
+    for move, who, *numbers in moves:
+        start, end = spans[who]
+        if move == "give_back":
+            plan.give_back(start, end)
+            spans[who] = 0, 0
+        elif move == "receive":
+            until = min(start + numbers[0], end)
+            assert here.issuperset(range(start >> shift << shift, start))
+            here.update(range(start, until))
+            spans[who] = until, end
+            for index in {at >> shift for at in range(start, until)}:
+                if plan.chunk(index)[1] <= until:
+                    assert here.issuperset(range(*plan.chunk(index)))
+                    plan.checked(index)
+        elif start == end:
+            spans[who] = getattr(plan, move)(*numbers) or (0, 0)
+    assert plan.done is (here == set(range(size)))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpdl.client.errors import BadRequest, CannotWrite
-from tcpdl.client.target import SUFFIX, Target, local_name, part_name
+from tcpdl.client.target import RECORD_SUFFIX, SUFFIX, Target, local_name, part_name
 from tcpdl.wire.names import MAX_SEGMENT
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
@@ -255,6 +255,37 @@ def test_first_is_kept_and_a_third_begins_before_the_second_locks(
     with third[0]:
         assert contents(tmp_path) == {"file.txt": b"first", PART: b"third"}
         third[0].keep()
+
+
+def test_record_that_is_a_symlink_is_refused(tmp_path: Path) -> None:
+    """By its own name: the part is not in the way."""
+    (tmp_path / "precious").write_bytes(b"precious")
+    record = part_name(b"file.txt", RECORD_SUFFIX).decode()
+    with Target(str(tmp_path), b"file.txt") as target:
+        (tmp_path / record).symlink_to("precious")
+        with pytest.raises(CannotWrite, match=f"^'{record}' is in the way: it is a symbolic link$"):
+            target.open_record()
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("kind", ["file", "absent", "folder", "link", "fifo"])
+def test_what_has_the_final_name(kind: str, tmp_path: Path, no_descriptor_leaks: None) -> None:
+    """It is read only if it is a file, and nobody is waited for."""
+    path = tmp_path / "file.txt"
+    with Target(str(tmp_path), b"file.txt") as target:
+        if kind == "file":
+            path.write_bytes(b"hello")
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "link":
+            path.symlink_to(__file__)
+        elif kind == "fifo":
+            os.mkfifo(path)
+        fd = target.open_final()
+        assert (fd is not None) == (kind == "file")
+        if fd is not None:
+            assert os.pread(fd, 10, 0) == b"hello"
+            os.close(fd)
 
 
 def test_part_replaced_by_a_symlink_before_the_lock(

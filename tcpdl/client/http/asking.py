@@ -62,6 +62,7 @@ def check_status(head: Head, location: Location) -> None:
 def range_fields(start: int, end: int, validator: str = "") -> list[tuple[str, str]]:
     """The fields that ask for the bytes from `start` up to, and not including, `end`; of the
     version that the `validator` stands for, and for the whole if it is another."""
+    assert start < end
     fields = [("Range", f"bytes={start}-{end - 1}")]
     return [*fields, ("If-Range", validator)] if validator else fields
 

@@ -6,18 +6,14 @@ Imports `tcpdl` and the modules beside it. Blocking; for one thread at a time, b
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import NoReturn
 
 from tcpdl import __version__
-from tcpdl.client.connect import connect
 from tcpdl.client.errors import BadRequest, ConnectionBroken, Garbled
 from tcpdl.client.http.response import Body, Head, HeadParser, Nonsense, body_of
-from tcpdl.client.inlet import Inlet, round_trip
-from tcpdl.client.receiving import broken, limit_waits
+from tcpdl.client.line import Line
 from tcpdl.client.url import join
 
 INFORMATIONAL_MOST = 16
@@ -26,46 +22,22 @@ INFORMATIONAL_MOST = 16
 PIECE = 64 * 1024
 """Bytes read at a time where a head, or a line between chunks, is to come."""
 
+FRAMING = 64
+"""Bytes that are looked at for what stands between two chunks: seldom are there more."""
 
-class Connection:
+
+class Connection(Line):
     """A server, and a connection to it: a new one whenever the last cannot be used again.
 
-    Use it as a context manager.
+    Use it as a context manager. Nothing is connected before `open`, or before something is asked
+    for.
     """
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
-        """`timeout`, in seconds, bounds the connecting, and then every wait for more bytes.
-
-        Nothing is connected before something is asked for.
-        """
-        self.host = host
-        self.port = port
-        self._timeout = timeout
-        self._lock = threading.Lock()  # held to change the next four, and by other threads
-        self._sock: socket.socket | None = None
-        self._inlet: Inlet
-        self._interrupted = False
-        self._before = 0, 0.0  # on sockets that are closed
+    def __init__(self, host: str, port: int, timeout: float, *, address: str = "") -> None:
+        super().__init__(host, port, timeout, address=address)
         self._rest = memoryview(b"")  # read, and not used
         self._body = Body(0)
         self._persists = False
-
-    @property
-    def received(self) -> int:
-        """Bytes that came, heads included."""
-        with self._lock:
-            return self._before[0] + (self._inlet.received if self._sock else 0)
-
-    @property
-    def waited(self) -> float:
-        """Seconds spent waiting for bodies, and taking them from the kernel."""
-        with self._lock:
-            return self._before[1] + (self._inlet.waited if self._sock else 0.0)
-
-    @property
-    def round_trip(self) -> float:
-        """Seconds from here to the server and back."""
-        return round_trip(self._sock) if self._sock else 0.1
 
     @property
     def body(self) -> Body:
@@ -77,8 +49,7 @@ class Connection:
 
         Raises `CannotConnect`; `ConnectionBroken`, `Garbled` if what comes makes no sense.
         """
-        if not self._is_usable():
-            self.close()
+        self.open()
         self._persists = False
         lines = [
             f"GET {target} HTTP/1.1",
@@ -89,11 +60,7 @@ class Connection:
             *(f"{name}: {value}" for name, value in fields),
         ]
         request = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
-        sock = self._open()
-        try:
-            sock.sendall(request)
-        except OSError as error:
-            raise broken(error, self.received) from error
+        self._send(request)
         try:
             head = self._head()
             self._body = body_of(head)
@@ -107,46 +74,44 @@ class Connection:
 
         Raises `ConnectionBroken`, and `Garbled` if its framing makes no sense.
         """
-        body = self._body
-        while not body.left and not body.done:
-            if not self._rest:
-                self._rest = self._read() or self._ended()
-            try:
-                used = body.feed(bytes(self._rest))
-            except Nonsense as problem:
-                raise nonsense(problem) from None
-            self._rest = self._rest[used:]
-        if body.done:
-            return 0
-        if self._rest:
-            count = min(len(view), len(self._rest), body.left)
-            view[:count] = self._rest[:count]
-            self._rest = self._rest[count:]
+        body, count = self._body, 0
+        while True:
+            # Of what was read already, as much as there is room for: chunks may be tiny.
+            while not body.left and not body.done and (self._rest or not count):
+                self._rest = self._rest or self._read() or self._ended()
+                try:
+                    used = body.feed(bytes(self._rest[:FRAMING]))
+                except Nonsense as problem:
+                    raise nonsense(problem) from None
+                self._rest = self._rest[used:]
+            piece = self._rest[: min(len(view) - count, body.left)]
+            if not piece:
+                break
+            view[count : count + len(piece)] = piece
+            self._rest = self._rest[len(piece) :]
+            body.passed(len(piece))
+            count += len(piece)
+        if count or body.done:
+            return count
+        if body.ends_with_connection:  # nobody knows how much is to come: so what came is taken
+            count = self._inlet.read(view)
+            body.done = not count
         else:
-            count = self._inlet.read_run(view, body.left)
-            if not count:
-                if not body.ends_with_connection:
-                    self._ended()
-                body.done = True
+            count = self._inlet.read_run(view, body.left) or self._ended()
         body.passed(count)
         return count
 
-    def interrupt(self) -> None:
-        """End it, from another thread: whoever waits on it gets `ConnectionBroken`."""
-        with self._lock:
-            self._interrupted = True
-            if self._sock is not None:
-                with suppress(OSError):
-                    self._sock.shutdown(socket.SHUT_RDWR)
+    def open(self) -> None:
+        """Be connected, so that something can be asked for. Raises `CannotConnect`."""
+        if not self._is_usable():
+            self.close()
+            super().open()
+            self._persists, self._body = True, Body(0)
 
     def close(self) -> None:
         """End the connection."""
-        with self._lock:
-            if self._sock is not None:
-                received, waited = self._before
-                self._before = received + self._inlet.received, waited + self._inlet.waited
-                self._sock.close()
-                self._sock = None
+        super().close()
+        self._persists = False
         self._rest = memoryview(b"")
 
     def __enter__(self) -> Connection:
@@ -167,17 +132,6 @@ class Connection:
         except OSError:
             pass
         return False
-
-    def _open(self) -> socket.socket:
-        if self._sock is not None:
-            return self._sock
-        sock = connect(self.host, self.port, self._timeout)
-        limit_waits(sock, self._timeout)
-        with self._lock:
-            self._sock, self._inlet = sock, Inlet(sock)
-            if self._interrupted:
-                raise ConnectionBroken("nothing more is wanted")
-        return sock
 
     def _head(self) -> Head:
         late = None

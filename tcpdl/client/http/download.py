@@ -11,7 +11,8 @@ import time
 from collections.abc import Sequence
 
 from tcpdl import digest
-from tcpdl.client.crew import Crew, Job, Sleep, bring_up
+from tcpdl.client import crew
+from tcpdl.client.crew import Crew, Job, bring_up
 from tcpdl.client.errors import (
     CannotConnect,
     Changed,
@@ -27,20 +28,18 @@ from tcpdl.client.http.connection import Connection
 from tcpdl.client.http.origin import Origin
 from tcpdl.client.http.representation import Answer, Representation
 from tcpdl.client.http.stock import first_missing, take_stock
-from tcpdl.client.http.worker import FIRST_SPAN, Worker
+from tcpdl.client.http.worker import Worker
 from tcpdl.client.pace import Growth, limited_by
 from tcpdl.client.part import Part
+from tcpdl.client.patience import PAUSES, Sleep
 from tcpdl.client.plan import Plan
 from tcpdl.client.receiving import Progress, write_all
-from tcpdl.client.record import Version
+from tcpdl.client.record import HTTP_TAG, Version
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
 from tcpdl.client.writing import PIECE
 from tcpdl.wire.native import TAG_SIZE
 from tcpdl.wire.text import printable
-
-SMALL = 1024 * 1024
-"""Bytes of a file that is not worth a thread."""
 
 UNSIZED = "the server does not say how long the file is: nobody can tell whether all of it came"
 
@@ -103,11 +102,15 @@ class _Download(Crew[Worker]):
         self._target = target
         self._expected = expected
         self._begun = begun
+        self._address = ""  # of the server that answers
 
     def run(self) -> Fetched:
         began = time.monotonic()
-        asked, answer = self._origin.ask_first(first_missing(self._target), FIRST_SPAN)
+        start = first_missing(self._target)
+        asked, answer = self._origin.ask_first((start, start + crew.FIRST_SPAN))
         self.began = True
+        if answer.representation.coding:
+            self._note(stored_in(answer.representation.coding))
         with asked.connection as connection:
             there = answer.representation
             expected = (*self._expected, *there.digests)
@@ -140,7 +143,7 @@ class _Download(Crew[Worker]):
             if part.of_another and not self._target.is_empty:
                 self._note(f"'{self._shown}' changed on the server; it is fetched anew")
             plan = Plan(size, shift)
-            self._job = Job(plan, part, self._note)
+            self._job = Job(plan, part, self._note, self._timeout)
             may_be_begun = self._origin.may_be_begun
             unchanged = take_stock(part, plan, expected, may_be_begun=may_be_begun)
             if self._begun is not None:
@@ -165,14 +168,15 @@ class _Download(Crew[Worker]):
         place = self._origin.location
         parts = ("tcpdl http 1", place.server, place.target, there.etag, there.modified)
         joined = "\n".join(parts).encode("utf-8", "surrogateescape")
-        return digest.digest(algorithm, joined)[:TAG_SIZE]
+        return (HTTP_TAG + digest.digest(algorithm, joined))[:TAG_SIZE]
 
     def _fetch(self, connection: Connection, answer: Answer) -> None:
         self.fetching = True
         job = self._job
+        self._address = connection.peer
         worker = Worker(job, self._origin, connection, alone=True)
         worker.expect(answer)
-        if job.plan.size <= SMALL:
+        if job.plan.size <= crew.SMALL:
             self._work_here(worker)
         elif not job.over:
             self._workers.append(worker)
@@ -193,18 +197,15 @@ class _Download(Crew[Worker]):
                 raise Changed("what was here already is not of this file") from None
             raise
 
-    def _connect(self) -> None:
-        """Have one more connection, if this version can be had in parts; or else one at all."""
+    def _connect_beside(self) -> None:
+        """Have one more connection, if this version can be had in parts."""
         origin, place = self._origin, self._origin.place
-        with self._job.lock:
-            alone = not self._workers
-        if alone:
-            self._connect_again()
-        elif origin.has_ranges:
-            connection = Connection(place.host, place.port, self._timeout)
+        if origin.has_ranges:
+            limit = min(self._timeout, crew.BESIDE_MOST)
+            connection = Connection(place.host, place.port, limit, address=self._address)
             self._add(Worker(self._job, origin, connection, alone=False))
 
-    def _connect_again(self) -> None:
+    def _connect(self) -> None:
         """Ask for what is missing, wherever it is now, where no connection is left."""
         job, origin = self._job, self._origin
         with job.lock:
@@ -212,7 +213,7 @@ class _Download(Crew[Worker]):
                 # Nobody can tell whether what comes now belongs to what came before.
                 job.plan.forget()
                 job.part.kept = 0
-            span = job.plan.take(FIRST_SPAN) or (0, job.plan.size)
+            span = job.plan.take(crew.FIRST_SPAN) or (0, job.plan.size)
         try:
             asked, answer = origin.ask_again(*span)
         except (NothingThere, Changed, Damaged) as error:
@@ -224,12 +225,23 @@ class _Download(Crew[Worker]):
         finally:
             with job.lock:
                 job.plan.give_back(*span)
+        self._address = asked.connection.peer
         worker = Worker(job, origin, asked.connection, alone=True)
         worker.expect(answer)
         self._add(worker)
 
     def _refused(self, worker: Worker, error: ClientError) -> None:
-        self._fail(error)
+        """What one connection is told holds for all only if no other gets on with the file: servers
+        limit how many there may be, or several, of which each has a version, share a name."""
+        with self._job.lock:
+            beside = len(self._workers) > 1
+            if beside:
+                self._broken = error
+                self._refusals = len(PAUSES)
+        if beside:
+            self._note(f"no further connection is made: {error}")
+        else:
+            self._fail(error)
 
     def _fetch_unsized(self, connection: Connection, expected: Sequence[Expected]) -> Fetched:
         """Receive a file of which the server does not say how long it is, from its beginning."""
@@ -250,3 +262,8 @@ class _Download(Crew[Worker]):
             self._target.discard()  # there is no way to continue it
             raise
         return Fetched(size, received=connection.received)
+
+
+def stored_in(coding: str) -> str:
+    """What is said of a file that comes in a content coding because it is stored in it."""
+    return f"the server says that the file is coded, as '{coding}'; it is kept as it is"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tcpdl.client.errors import Changed, ConnectionBroken, Garbled
 from tcpdl.client.http.asking import Asked, Fields, ask, range_fields
-from tcpdl.client.http.connection import nonsense
+from tcpdl.client.http.connection import Connection, nonsense
 from tcpdl.client.http.representation import (
     Answer,
     BadRange,
@@ -46,16 +46,18 @@ class Origin:
         """What to ask with for a part of this version, if it has any; or for all of it."""
         return range_fields(start, end, self.representation.validator) if self.has_ranges else []
 
-    def ask_first(self, start: int, most: int) -> tuple[Asked, Answer]:
-        """Ask what the file is, and for `most` bytes from `start`; all of it may come instead.
+    def ask_first(self, wanted: tuple[int, int] | None) -> tuple[Asked, Answer]:
+        """Ask what the file is, and for the range that is `wanted`, or for all; all of it may come
+        in either case.
 
         Raises what `asking.ask` raises.
         """
         while True:
-            asked = self._ask_first(range_fields(start, start + most) if self.takes_ranges else [])
+            wanted = wanted if self.takes_ranges else None
+            asked = self._ask_first(range_fields(*wanted) if wanted else [])
             self.place = asked.location
             try:
-                answer = self._read_first(asked.head, start, most)
+                answer = self._read_first(asked.head, wanted)
             except BaseException:
                 asked.connection.close()
                 raise
@@ -64,8 +66,8 @@ class Origin:
                 return asked, answer
             asked.connection.close()
             # Of an empty file, there is no range; nor one beyond the end of one that was longer.
-            if asked.head.status == 416 and start:
-                start = 0
+            if asked.head.status == 416 and wanted and wanted[0]:
+                wanted = 0, wanted[1] - wanted[0]
             else:
                 self.takes_ranges = False
 
@@ -83,30 +85,41 @@ class Origin:
             asked.connection.close()
             raise
 
-    def read(self, head: Head, asked: tuple[int, int] | None) -> Answer:
+    def read(self, head: Head, asked: tuple[int, int] | None, *, beside: bool = False) -> Answer:
         """What the answer with `head` brings of this version; `asked` is the range that was.
 
-        Raises `Changed` if it is of another, `Garbled` if it makes no sense.
+        If it came `beside` others that are right, nothing is concluded from one that is wrong:
+        another server may stand behind the same name.
+
+        Raises `Changed` if it is of another version, `Garbled` if it makes no sense.
         """
         shown = printable(self.location.target)
         if head.status == 416:
             raise Changed(f"'{shown}' changed on the server")
         try:
-            answer = read_answer(head, asked)
+            answer = self._read_answer(head, asked)
         except BadRange as problem:
-            self.takes_ranges = False
+            self.takes_ranges = self.takes_ranges and beside
             raise nonsense(problem) from None
         except Nonsense as problem:
             raise nonsense(problem) from None
         partial = head.status == 206
         if not self.representation.is_same(answer.representation, partial=partial):
             if partial:  # which must not come of another version
-                self.takes_ranges = False
+                self.takes_ranges = self.takes_ranges and beside
                 raise Changed(f"the server sends parts of another '{shown}'")
             raise Changed(f"'{shown}' changed on the server")
         if asked is not None and not partial:
+            if beside:
+                raise Garbled("all of the file comes where a part was asked for")
             self.takes_ranges = False
         return answer
+
+    def finish(self, connection: Connection) -> None:
+        """All has come that an answer says that it brings. Raises `Garbled` if there is more."""
+        if connection.receive(memoryview(bytearray(1))):
+            self.takes_ranges = False
+            raise Garbled("the server sends more than it should")
 
     def _ask_first(self, fields: Fields) -> Asked:
         if self._wants_digest:
@@ -120,16 +133,16 @@ class Origin:
                 self._wants_digest = False
         return ask(self.location, fields, self._timeout)
 
-    def _read_first(self, head: Head, start: int, most: int) -> Answer | None:
+    def _read_first(self, head: Head, wanted: tuple[int, int] | None) -> Answer | None:
         """What the answer brings; nothing, if it has to be asked for in another way."""
         if head.status == 416:
-            if not self.takes_ranges:
+            if wanted is None:
                 raise Garbled("the server answers 416, and was not asked for a range")
             return None
         try:
-            answer = read_answer(head, (start, start + most) if self.takes_ranges else None)
+            answer = self._read_answer(head, wanted)
         except BadRange as problem:
-            if not self.takes_ranges:
+            if wanted is None:
                 raise nonsense(problem) from None
             return None
         except Nonsense as problem:
@@ -137,3 +150,6 @@ class Origin:
         # Parts of which nobody can tell whether they belong together are no file.
         known = answer.representation.validator or head.status == 200 or answer.is_whole
         return answer if known else None
+
+    def _read_answer(self, head: Head, asked: tuple[int, int] | None) -> Answer:
+        return read_answer(head, asked, self.location.file_name, self.place.file_name)

@@ -18,6 +18,15 @@ _DATE = re.compile(
     r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_SUFFIXES = {
+    "br": (".br",),
+    "bzip2": (".bz2", ".tbz", ".tbz2"),
+    "compress": (".z",),
+    "gzip": (".gz", ".svgz", ".tgz"),
+    "xz": (".txz", ".xz"),
+    "zstd": (".tzst", ".zst"),
+}
+"""How the names end of files that are stored in a content coding."""
 _DIGEST = re.compile(r"[ \t]*(sha-256|sha-512)=:([A-Za-z0-9+/]{43,86}={1,2}):[ \t]*")
 _SIZES = {"sha-256": 32, "sha-512": 64}
 
@@ -37,6 +46,8 @@ class Representation(NamedTuple):
     """Of the whole file."""
     ranges: bool
     """Whether parts of it can be asked for."""
+    coding: str
+    """The content coding that all this is of, and in which the file is stored; empty for none."""
 
     @property
     def mtime_ns(self) -> int:
@@ -49,7 +60,7 @@ class Representation(NamedTuple):
         ours, theirs = dict(self.digests), dict(other.digests)
         if any(ours[one] != theirs[one] for one in ours.keys() & theirs.keys()):
             return False
-        if (self.size, self.etag) != (other.size, other.etag):
+        if (self.size, self.etag, self.coding) != (other.size, other.etag, other.coding):
             return False
         if (self.etag and self.etag == self.validator) or (partial and not other.modified):
             return True
@@ -74,15 +85,17 @@ class BadRange(Exception):
     """An answer to a request for a range is neither that range nor the whole file."""
 
 
-def read_answer(head: Head, asked: tuple[int, int] | None) -> Answer:
-    """What a 200 or 206 brings; `asked` is the range that was asked for, if any, which may go
-    beyond the end of the file.
+def read_answer(head: Head, asked: tuple[int, int] | None, *names: bytes) -> Answer:
+    """What a 200 or 206 brings of a file with these `names`; `asked` is the range that was asked
+    for, if any, which may go beyond the end of the file.
 
     Raises `Nonsense`, and `BadRange`.
     """
-    if head.field("content-encoding").strip(" \t").lower() not in ("", "identity"):
-        coding = printable(head.field("content-encoding"), 64)
-        raise Nonsense(f"the file comes as '{coding}', which was not asked for")
+    coding = head.field("content-encoding").strip(" \t").lower()
+    # Many servers name the coding of what is but stored like that, whatever is asked for.
+    if coding not in ("", "identity") and not any(is_stored_in(coding, name) for name in names):
+        shown = printable(head.field("content-encoding"), 64)
+        raise Nonsense(f"the file comes as '{shown}', which was not asked for")
     body = body_of(head)
     if head.status == 200:
         return Answer(_representation(head, body.length, ranges=False), 0, body.length)
@@ -102,6 +115,12 @@ def read_answer(head: Head, asked: tuple[int, int] | None) -> Answer:
     return Answer(_representation(head, size, ranges=True), first, last + 1)
 
 
+def is_stored_in(coding: str, name: bytes) -> bool:
+    """Whether a file called `name` is what the content `coding` makes of another."""
+    suffixes = _SUFFIXES.get(coding.removeprefix("x-"), ())
+    return name.lower().endswith(tuple(suffix.encode("ascii") for suffix in suffixes))
+
+
 def _representation(head: Head, size: int | None, *, ranges: bool) -> Representation:
     etag, modified = head.field("etag"), head.field("last-modified")
     validator = ""
@@ -109,6 +128,7 @@ def _representation(head: Head, size: int | None, *, ranges: bool) -> Representa
         validator = etag
     elif not etag and _is_settled(modified, head.field("date")):
         validator = modified
+    coding = head.field("content-encoding").strip(" \t").lower()
     accepts = "bytes" in head.field("accept-ranges").lower().replace(" ", "").split(",")
     return Representation(
         size,
@@ -117,6 +137,7 @@ def _representation(head: Head, size: int | None, *, ranges: bool) -> Representa
         validator,
         parse_digests(head.field("repr-digest")),
         bool(validator) and (ranges or accepts) and size is not None,
+        coding if coding != "identity" else "",
     )
 
 

@@ -73,11 +73,6 @@ class HeadParser:
         self.rest = b""
         """What came after the head."""
 
-    @property
-    def begun(self) -> bool:
-        """Whether anything came."""
-        return bool(self._data)
-
     def feed(self, data: bytes | memoryview) -> Head | None:
         """Take `data`; the head, once it is complete. Raises `Nonsense`."""
         self._data += data

@@ -7,7 +7,6 @@ computed again, so that what was lost or changed since is noticed.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -22,7 +21,8 @@ from tcpdl.client.target import Target
 
 
 def first_missing(target: Target) -> int:
-    """Where what is on record of the part ends: what to ask for first. Raises `CannotWrite`."""
+    """Where what is on record of the part ends, or its last chunk begins, if all is: what to ask
+    for first. Raises `CannotWrite`."""
     if not target.has_record:
         return 0
     record = Record(target.open_record())
@@ -31,9 +31,9 @@ def first_missing(target: Target) -> int:
         return 0
     plan = Plan(record.version.size, record.version.shift)
     at = 0
-    while at in record.digests and at < plan.chunks:
+    while at in record.digests and at < plan.chunks - 1:
         at += 1
-    return min(plan.chunk(at)[0], max(plan.size - 1, 0))
+    return plan.chunk(at)[0]
 
 
 def take_stock(part: Part, plan: Plan, expected: Sequence[Expected], *, may_be_begun: bool) -> bool:
@@ -65,22 +65,18 @@ def _take_final(part: Part, plan: Plan, expected: Sequence[Expected], begun: boo
     begun it. Of the latter, the chunks that it has in full are taken, to be checked with the whole.
     """
     target = part.target
-    try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(target.name, flags, dir_fd=target.folder)
-    except OSError:
+    fd = target.open_final()
+    if fd is None:
         return False
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return False
-        if status.st_size == plan.size:
+        size = os.fstat(fd).st_size
+        if size == plan.size:
             with suppress(Damaged):
                 check_file(fd, plan.size, expected)
                 return True
         # The final name keeps its file until the new one is complete: it may be an older version.
-        begun = begun and status.st_size < plan.size
-        for index in range(status.st_size >> plan.shift if begun else 0):
+        begun = begun and size < plan.size
+        for index in range(size >> plan.shift if begun else 0):
             start, end = plan.chunk(index)
             copy(fd, target.fd, start, end)
             algorithm = part.version.algorithm

@@ -9,16 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from tcpdl.client.crew import PAUSES, Sleep, pause
-from tcpdl.client.errors import CannotConnect, Changed, ConnectionBroken, Garbled
+from tcpdl.client.errors import CannotConnect, Changed, ConnectionBroken
 from tcpdl.client.expected import Check, Expected
 from tcpdl.client.fetched import Begun, Fetched, Note
 from tcpdl.client.http.connection import Connection
-from tcpdl.client.http.download import UNSIZED
+from tcpdl.client.http.download import UNSIZED, stored_in
 from tcpdl.client.http.origin import Origin
+from tcpdl.client.http.representation import Answer
+from tcpdl.client.patience import Patience, Sleep
 from tcpdl.client.receiving import Progress
 from tcpdl.client.url import Location
 from tcpdl.client.writing import PIECE
+from tcpdl.wire.text import printable
 
 
 def stream(
@@ -40,7 +42,7 @@ def stream(
     """
     began = time.monotonic()
     reading = _Stream(location, write, timeout, expected, progress, note, begun)
-    failed = 0
+    patience = Patience(sleep, known=False)
     while True:
         before = reading.written
         try:
@@ -48,13 +50,12 @@ def stream(
         except Changed:
             raise
         except (CannotConnect, ConnectionBroken) as error:
-            failed = 0 if reading.written > before else failed + 1
-            patient = reading.begun or getattr(error, "wait", 0.0) > 0
-            if not reading.can_continue or failed > (
-                len(PAUSES) if patient else isinstance(error, Garbled)
-            ):
+            if not reading.can_continue:
                 raise
-            sleep(pause(max(failed - 1, 0), error))
+            patience.known = reading.begun
+            if reading.written > before:
+                patience.restore()
+            patience.bear(error)
         else:
             return reading.fetched(time.monotonic() - began)
 
@@ -71,7 +72,6 @@ class _Stream:
         told: Begun | None,
     ) -> None:
         self._origin = Origin(location, timeout)
-        self._origin.takes_ranges = False  # for the first request: all of it, at once
         self._write = write
         self._expected = expected
         self._progress = progress
@@ -105,35 +105,47 @@ class _Stream:
         if self.written:
             asked, answer = origin.ask_again(self.written, origin.representation.size or 0)
         else:
-            asked, answer = origin.ask_first(0, 0)
+            asked, answer = origin.ask_first(None)
         with asked.connection as connection:
             try:
                 if not self.written:
-                    self._begin()
-                self._receive(connection, answer.start)
+                    self._begin(connection)
+                self._receive(connection, answer)
             finally:
                 self._received += connection.received
         self._check.finish()
 
-    def _begin(self) -> None:
+    def _begin(self, connection: Connection) -> None:
         there = self._origin.representation
         self._check = Check((*self._expected, *there.digests))
         if not self.begun:
             self.begun = True
             if self._told is not None and there.size is not None:
                 self._told(there.size, 0)
-        self._origin.takes_ranges = there.size is not None
+            if self._note is not None and there.coding:
+                self._note(stored_in(there.coding))
+            if self._note is not None and connection.body.ends_with_connection:
+                self._note(UNSIZED)
 
-    def _receive(self, connection: Connection, at: int) -> None:
-        if connection.body.ends_with_connection and self._note is not None:
-            self._note(UNSIZED)
+    def _receive(self, connection: Connection, answer: Answer) -> None:
+        at, end = answer.start, answer.end
         buffer = memoryview(bytearray(PIECE))
-        while count := connection.receive(buffer):
+        while end is None or at < end:
+            room = len(buffer) if end is None else min(len(buffer), end - at)
+            count = connection.receive(buffer[:room])
+            if not count and end is None:
+                break
+            if not count:
+                raise ConnectionBroken("the server's answer ended early")
             new = buffer[max(self.written - at, 0) : count]
             at += count
+            if at == end:  # before the last bytes are out: then nothing more could be done
+                self._origin.finish(connection)
             if new:
                 self._check.update(new)
                 self._write(bytes(new))
                 self.written += len(new)
                 if self._progress is not None:
                     self._progress(len(new))
+        if at < self.written:
+            raise Changed(f"'{printable(self._origin.location.target)}' became shorter")

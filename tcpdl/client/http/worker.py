@@ -13,7 +13,7 @@ from typing import Any
 
 from tcpdl.client import crew
 from tcpdl.client.crew import Job
-from tcpdl.client.errors import ConnectionBroken, Garbled, NothingThere, ServerFailed
+from tcpdl.client.errors import ConnectionBroken, NothingThere, ServerFailed
 from tcpdl.client.http.asking import check_status
 from tcpdl.client.http.connection import Connection
 from tcpdl.client.http.origin import Origin
@@ -21,13 +21,8 @@ from tcpdl.client.http.representation import Answer
 from tcpdl.client.plan import Range
 from tcpdl.client.writing import PIECE
 
-FIRST_SPAN = 16 * 1024 * 1024
-"""Bytes asked for at first, before the size of the file is known."""
-
 SPAN_SECONDS = 2.0
 """Later, as much as should take this long: between two answers, nothing comes for a round trip."""
-
-SPAN_MOST = 256 * 1024 * 1024
 
 
 class Worker(crew.Worker):
@@ -42,7 +37,7 @@ class Worker(crew.Worker):
         self._answer: Answer | None = None
         self._span: Range = 0, 0  # what is still to come of what was taken
         self._state: tuple[int, Any] = -1, None  # the chunk that is coming, and its hash object
-        self._most = FIRST_SPAN
+        self._most = crew.FIRST_SPAN
 
     def expect(self, answer: Answer) -> None:
         """The head of `answer` has been read; its body comes next."""
@@ -64,20 +59,27 @@ class Worker(crew.Worker):
             began, before = time.monotonic(), self.http.received
             self._receive_answer()
             rate = (self.http.received - before) / (time.monotonic() - began + 1e-3)
-            self._most = min(int(rate * SPAN_SECONDS), SPAN_MOST)
+            self._most = min(int(rate * SPAN_SECONDS), crew.SPAN_MOST)
 
     def _take_span(self, wait: bool) -> bool:
         """Take what is to be asked for; false if there is nothing more to do here."""
-        job = self._job
-        with job.lock:
-            while not job.over and (self._alone or self._origin.has_ranges):
-                span = job.plan.take(self._most)
+        while self._is_needed(wait):
+            self.http.open()  # before anything is taken that others could fetch
+            with self._job.lock:
+                span = self._job.plan.take(self._most)
                 if span is not None:
                     self._span = span
                     return True
-                if not wait:
-                    return False
-                job.lock.wait(crew.TICK)
+        return False
+
+    def _is_needed(self, wait: bool) -> bool:
+        """Whether something is to be asked for here; with `wait`, once that is known."""
+        job = self._job
+        with job.lock:
+            while not job.over and (self._alone or self._origin.has_ranges):
+                if job.plan.missing or not wait:
+                    return bool(job.plan.missing)
+                self._wait()
         return False
 
     def _ask(self) -> None:
@@ -91,7 +93,7 @@ class Worker(crew.Worker):
                 raise
             # Where it redirected to may hold for a while only; it will be asked again where to.
             raise ServerFailed(str(error)) from error
-        answer = origin.read(head, asked)
+        answer = origin.read(head, asked, beside=not self._alone)
         if self._alone or head.status == 206:
             self._answer = answer
 
@@ -107,7 +109,7 @@ class Worker(crew.Worker):
                 if job.over:
                     break
                 # In pieces, for others to take their share where all of the file comes.
-                most = max(self._most, FIRST_SPAN) if answer.is_whole else answer.end
+                most = max(self._most, crew.FIRST_SPAN) if answer.is_whole else answer.end
                 until = -(-(at + most) >> job.plan.shift) << job.plan.shift
                 span = job.plan.take_within(at, min(until, answer.end))
                 if span is None and until < answer.end:
@@ -117,31 +119,35 @@ class Worker(crew.Worker):
                 self._span = span
             self._pass_over(self._span[0] - at)
             at = self._span[1]
-            self._receive()
+            self._receive(answer.end)
         if at < answer.end:
             self.http.close()  # the rest is of no use
-        elif self.http.receive(memoryview(bytearray(1))):
-            raise Garbled("the server sends more than it should")
 
     def _pass_over(self, count: int) -> None:
         view = memoryview(bytearray(min(count, PIECE)))
         while count:
             count -= self._next(view[:count])
 
-    def _receive(self) -> None:
+    def _receive(self, last: int) -> None:
+        """Write what comes next; the answer ends at the offset `last`."""
         job = self._job
         start, end = self._span
         while start < end:
             index = start >> job.plan.shift
             until = job.plan.chunk(index)[1]
             if self._state[0] != index:
+                with job.lock:
+                    assert not job.plan.are_missing(job.plan.chunk(index)[0], start)
                 self._state = index, job.part.state(index, start)
             state = self._state[1]
             buffer = self._writer.buffer(min(end, until) - start)
             view = memoryview(buffer)[: min(end, until) - start]
             count = self._next(view)
+            self._brought()
             state.update(view[:count])
             self._writer.write(buffer, count, start)
+            if start + count == last:  # before the last bytes count
+                self._origin.finish(self.http)
             start += count
             # Whatever happens now, no more than this is missing, once all is written.
             self._span = start, end

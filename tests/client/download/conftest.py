@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from tcpdl.client import crew as engine
-from tcpdl.client import stream as streaming
+from tcpdl.client import crew, patience
 from tcpdl.client.download import download
 from tcpdl.client.fetched import Fetched
 from tcpdl.client.pace import Growth
@@ -124,9 +123,7 @@ def server(serving: Start) -> NativeServer:
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what cannot be given a `sleep`: as many pauses, none of which is felt."""
-    pauses = tuple(pause / 10_000 for pause in engine.PAUSES)
-    monkeypatch.setattr(engine, "PAUSES", pauses)
-    monkeypatch.setattr(streaming, "PAUSES", pauses)
+    monkeypatch.setattr(patience, "PAUSES", tuple(pause / 10_000 for pause in patience.PAUSES))
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +154,5 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
         return bool(working < self._most and left > 0)
 
     monkeypatch.setattr(Growth, "wants_another", wants_another)
-    monkeypatch.setattr("tcpdl.client.download.FIRST_SPAN", 2 * CHUNK)
-    monkeypatch.setattr("tcpdl.client.worker.FIRST_SPAN", 2 * CHUNK)
-    monkeypatch.setattr("tcpdl.client.worker.SPAN_MOST", 2 * CHUNK)
+    monkeypatch.setattr(crew, "FIRST_SPAN", 2 * CHUNK)
+    monkeypatch.setattr(crew, "SPAN_MOST", 2 * CHUNK)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcpdl.client import crew as engine
+from tcpdl.client import patience as engine
 from tcpdl.client.errors import CannotConnect, ClientError, ConnectionBroken
 from tcpdl.wire import native
 from tcpdl.wire.native import Chunk, Digest, End, Error, FileInfo

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tcpdl.client import crew, patience
 from tcpdl.client.errors import ClientError, NothingThere
 from tcpdl.client.pace import Growth
+from tcpdl.client.part import Part
 from tcpdl.wire.native import Digest, Get
 from tests.client.download.conftest import CHUNK, NAME, PART, RECORD, Fetch, Hangs, some
 from tests.client.native_server import (
@@ -93,6 +95,67 @@ def test_only_the_first_is_let_in(server: NativeServer, fetch: Fetch) -> None:
     fetch(server.put(b"f", data), connections=4)
     assert fetch.path.read_bytes() == data
     assert server.payload == SIZE
+
+
+@pytest.mark.parametrize("ending", [Ending.FIN, Ending.RESET])
+def test_others_are_refused(ending: Ending, server: NativeServer, fetch: Fetch) -> None:
+    """Each one later than the one before, and in the end no more are tried."""
+    data = some(SIZE)
+    enough = threading.Event()
+    most = len(patience.PAUSES)
+
+    def refuse(asked: Asked, pieces: Pieces) -> Pieces:
+        if asked.connection:
+            if asked.connection == most:
+                enough.set()
+            yield ending
+        for piece in pieces:
+            if isinstance(piece, Payload) and piece.offset >= SIZE // 2:
+                assert enough.wait(SECONDS)
+            yield piece
+
+    server.hook = refuse
+    fetch(server.put(b"f", data), connections=2)
+    assert fetch.path.read_bytes() == data
+    assert server.connections == 1 + most
+    assert fetch.slept == []
+
+
+def test_pauses_between_refusals(
+    server: NativeServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PAUSES", (30.0,) * 6)
+    server.cuts = [(1 << 40, Ending.FIN), *[(0, Ending.FIN)] * 1000]
+    fetch(server.put(b"f", some(SIZE)), connections=2)
+    assert fetch.path.read_bytes() == some(SIZE)
+    assert server.connections <= 2
+
+
+def test_others_are_silent(
+    server: NativeServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they took is fetched by the first as soon as that has nothing else to do."""
+    forever = 300.0
+    monkeypatch.setattr(crew, "BESIDE_MOST", forever)
+    monkeypatch.setattr(crew, "USELESS_AFTER", 0.05)
+    server.cuts = [(1 << 40, Ending.FIN), *[(0, Ending.STALL)] * 20]
+    fetch(server.put(b"f", some(SIZE)), connections=4, timeout=forever)
+    assert fetch.path.read_bytes() == some(SIZE)
+    assert fetch.slept == []
+
+
+def test_defect_is_raised(
+    server: NativeServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file was asked for, and not lost in a thread."""
+
+    def right(self: Part, index: int, found: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Part, "right", right)
+    with pytest.raises(ZeroDivisionError):
+        fetch(server.put(b"f", some(SIZE)), connections=2)
+    assert not fetch.path.exists()
 
 
 def test_damage_on_one(server: NativeServer, fetch: Fetch) -> None:

@@ -251,6 +251,59 @@ def test_no_fall_back_where_a_record_is(server: NativeServer, get: Get) -> None:
     assert get.path.read_bytes() == some(SIZE)
 
 
+PORTAL = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 21\r\n"
+    b"Connection: close\r\n\r\n<html>log in</html>\r\n"
+)
+
+
+def portal(server: NativeServer, after: int) -> None:
+    """From that connection on, whoever asks gets a page to log in to the network."""
+    honest = server.says
+
+    def says(connection: int, before: int, data: bytes) -> bytes:
+        if connection < after:
+            return honest(connection, before, data) if honest else data
+        return b"" if before else PORTAL
+
+    server.says = says
+
+
+def test_no_web_page_where_a_record_is(server: NativeServer, get: Get) -> None:
+    """It is not taken for the file: what came is kept, and gone on with later."""
+    location = server.put(b"f", some(SIZE))
+    break_off(server, 2 * CHUNK)
+    with pytest.raises(ConnectionBroken):
+        get(location)
+    kept = [(get.folder / name).read_bytes() for name in (PART, RECORD)]
+    server.cuts = []
+    portal(server, 0)
+    with pytest.raises(ConnectionBroken, match="is a web server") as raised:
+        get(location)
+    assert not isinstance(raised.value, OtherDialect)
+    assert [(get.folder / name).read_bytes() for name in (PART, RECORD)] == kept
+    assert get.names == {PART, RECORD}
+    assert get.notes == []
+    server.says = None
+    assert get(location).kept > 0
+    assert get.path.read_bytes() == some(SIZE)
+
+
+@pytest.mark.parametrize("size", [CHUNK, SIZE, 20 * CHUNK])
+def test_no_web_page_once_it_has_answered(size: int, server: NativeServer, get: Get) -> None:
+    location = server.put(b"f", some(size))
+    server.cuts = [(CHUNK // 2, Ending.FIN)]
+    portal(server, 1)
+    with pytest.raises(ConnectionBroken, match="is a web server") as raised:
+        get(location)
+    assert not isinstance(raised.value, OtherDialect)
+    assert get.notes == []
+    assert PART in get.names
+    server.says = None
+    get(location)
+    assert get.path.read_bytes() == some(size)
+
+
 @pytest.mark.parametrize("size", [CHUNK // 2, CHUNK])
 def test_no_fall_back_once_it_has_answered(size: int, server: NativeServer, get: Get) -> None:
     break_off(server, CHUNK // 4)

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from tcpdl.client.download import SMALL
+from tcpdl.client.crew import SMALL
 from tcpdl.client.errors import BadRequest, NothingThere, ServerFailed
 from tcpdl.wire import native
 from tests.client.download.conftest import CHUNK, NAME, SMALL_ANSWER, Fetch, Start, some
@@ -56,8 +56,8 @@ def test_chunk_sizes_and_digests(shift: int, algorithms: int, serving: Start, fe
 def test_spans_of_a_large_file(
     server: NativeServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tcpdl.client.download.FIRST_SPAN", 3 * CHUNK)
-    monkeypatch.setattr("tcpdl.client.worker.SPAN_MOST", CHUNK)
+    monkeypatch.setattr("tcpdl.client.crew.FIRST_SPAN", 3 * CHUNK)
+    monkeypatch.setattr("tcpdl.client.crew.SPAN_MOST", CHUNK)
     data = some(SMALL + 9 * CHUNK + 1)
     fetch(server.put(b"f", data))
     assert fetch.path.read_bytes() == data

@@ -271,8 +271,8 @@ def test_sends_half_a_chunk_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It gives up a chunk, and writes to it once the other server's is in its place."""
-    monkeypatch.setattr("tcpdl.client.worker.FIRST_SPAN", 64 * CHUNK)
-    monkeypatch.setattr("tcpdl.client.worker.SPAN_MOST", 32 * CHUNK)
+    monkeypatch.setattr("tcpdl.client.crew.FIRST_SPAN", 64 * CHUNK)
+    monkeypatch.setattr("tcpdl.client.crew.SPAN_MOST", 32 * CHUNK)
     # What it gives up is for the other, and not for itself to ask for again.
     monkeypatch.setattr("tcpdl.client.worker.ASKED_MOST", 1)
     data = some(SIZE)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcpdl.client import crew as engine
+from tcpdl.client import patience as engine
 from tcpdl.client import stream as streaming
 from tcpdl.client.api import Ways, fetch_bytes, fetch_stream
 from tcpdl.client.errors import (

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from tcpdl.client import crew
+from tcpdl.client import crew, patience
 from tcpdl.client.fetched import Fetched
 from tcpdl.client.http import download as engine
-from tcpdl.client.http import stream as streaming
 from tcpdl.client.pace import Growth
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
@@ -79,9 +78,7 @@ def server(no_descriptor_leaks: None) -> Iterator[WebServer]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses = tuple(pause / 10_000 for pause in crew.PAUSES)
-    monkeypatch.setattr(crew, "PAUSES", pauses)
-    monkeypatch.setattr(streaming, "PAUSES", pauses)
+    monkeypatch.setattr(patience, "PAUSES", tuple(pause / 10_000 for pause in patience.PAUSES))
     monkeypatch.setattr(crew, "TICK", 0.01)
 
 
@@ -95,6 +92,5 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
         return bool(working < self._most and left > 0)
 
     monkeypatch.setattr(Growth, "wants_another", wants_another)
-    monkeypatch.setattr("tcpdl.client.http.download.FIRST_SPAN", MIB)
-    monkeypatch.setattr("tcpdl.client.http.worker.FIRST_SPAN", MIB)
-    monkeypatch.setattr("tcpdl.client.http.worker.SPAN_MOST", MIB)
+    monkeypatch.setattr(crew, "FIRST_SPAN", MIB)
+    monkeypatch.setattr(crew, "SPAN_MOST", MIB)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 import pytest
 
 from tcpdl.client.errors import BadRequest, CannotConnect, ConnectionBroken
-from tcpdl.client.http.connection import Connection
-from tests.client.http.web_server import Ending, WebServer, reply
+from tcpdl.client.http import response
+from tcpdl.client.http.connection import FRAMING, Connection
+from tests.client.http.web_server import Asked, Ending, Piece, WebServer, chunked, reply
 
 
-def body(connection: Connection) -> bytes:
+def body_of(connection: Connection) -> bytes:
     """All that comes of a body, in small pieces."""
     found, piece = b"", memoryview(bytearray(7))
     while count := connection.receive(piece):
@@ -25,7 +27,7 @@ def test_is_used_again(server: WebServer) -> None:
     with Connection("127.0.0.1", server.port, 5) as connection:
         for target, data in (("/a", b"alpha" * 9), ("/b", b""), ("/a", b"alpha" * 9)):
             assert connection.ask(target).status == 200
-            assert body(connection) == data
+            assert body_of(connection) == data
         assert server.connections == 1
         assert connection.received == server.sent
         assert connection.round_trip > 0
@@ -36,7 +38,7 @@ def test_is_not_used_again_before_a_body_has_ended(server: WebServer) -> None:
     with Connection("127.0.0.1", server.port, 5) as connection:
         connection.ask("/a")
         connection.ask("/a")
-        assert body(connection) == b"alpha" * 9
+        assert body_of(connection) == b"alpha" * 9
     assert server.connections == 2
 
 
@@ -53,7 +55,7 @@ def test_is_not_used_again_after_bytes_nobody_asked_for(more: bytes, server: Web
         for _ in range(2):
             connection.ask("/a")
             sent.wait(5)
-            assert body(connection) == b"a" * 100_000
+            assert body_of(connection) == b"a" * 100_000
     assert server.connections == 2
 
 
@@ -69,7 +71,7 @@ def test_is_not_used_again_where_the_server_will_not(answer: bytes, server: WebS
     with Connection("127.0.0.1", server.port, 5) as connection:
         for _ in range(2):
             connection.ask("/a")
-            assert body(connection) == b"a"
+            assert body_of(connection) == b"a"
     assert server.connections == 2
     assert connection.received == 2 * len(answer)
 
@@ -125,3 +127,81 @@ def test_host(host: str, port: int, field: str) -> None:
 def test_host_that_is_none() -> None:
     with pytest.raises((BadRequest, CannotConnect)):
         Connection("\u00e4" * 100, 80, 1).ask("/a")
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100, 5000])
+def test_chunks_of_any_size(size: int, server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many came at once, no more is looked at for each than stands between two."""
+    data = bytes(range(256)) * 40
+    looked: list[int] = []
+    honest = response.Body.feed
+
+    def feed(self: response.Body, data: bytes) -> int:
+        looked.append(len(data))
+        return honest(self, data)
+
+    monkeypatch.setattr(response.Body, "feed", feed)
+    answer = reply("200 OK", ("Transfer-Encoding", "chunked"), body=chunked(data, size))
+    server.hook = lambda _: [answer]
+    view = memoryview(bytearray(len(data) + 1))
+    with Connection("127.0.0.1", server.port, 5) as connection:
+        connection.ask("/a")
+        received = calls = 0
+        while count := connection.receive(view[received:]):
+            received += count
+            calls += 1
+        assert view[:received] == data
+        assert connection.receive(view) == 0
+    assert max(looked) <= FRAMING
+    # Whatever was read together is taken together.
+    assert calls <= 1 + len(answer) // 1000
+
+
+def test_long_line_between_chunks(server: WebServer) -> None:
+    body = b"5;" + b"x" * 3000 + b"\r\nhello\r\n0\r\n" + b"A: b\r\n" * 100 + b"\r\n"
+    server.hook = lambda _: [reply("200 OK", ("Transfer-Encoding", "chunked"), body=body)]
+    with Connection("127.0.0.1", server.port, 5) as connection:
+        for _ in range(2):
+            connection.ask("/a")
+            assert body_of(connection) == b"hello"
+    assert server.connections == 1
+
+
+def test_stream_without_a_length_is_not_withheld(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast it was before: what comes is taken when it comes."""
+    monkeypatch.setattr("tcpdl.client.inlet.LATELY", 1000)
+    monkeypatch.setattr("tcpdl.client.inlet.FAST", 1)
+    seen = [threading.Event(), threading.Event()]
+
+    def live(_: Asked) -> Iterable[Piece]:
+        yield b"HTTP/1.1 200 OK\r\n\r\n" + bytes(500_000)
+        assert seen[0].wait(5)
+        yield b"tick"
+        assert seen[1].wait(5)
+        yield Ending.FIN
+
+    server.hook = live
+    view = memoryview(bytearray(1 << 20))
+    with Connection("127.0.0.1", server.port, 20) as connection:
+        connection.ask("/a")
+        for event, left in zip(seen, (500_000, 4), strict=True):
+            while left:
+                left -= connection.receive(view)
+            event.set()
+        assert connection.receive(view) == 0
+
+
+def test_is_opened_before_something_is_asked_for(server: WebServer) -> None:
+    server.put("/a", b"alpha")
+    with Connection("no.such.host.invalid", server.port, 5, address="127.0.0.1") as connection:
+        connection.open()
+        assert connection.peer == "127.0.0.1"
+        connection.open()
+        for _ in range(2):
+            connection.ask("/a")
+            assert body_of(connection) == b"alpha"
+        connection.open()
+    assert server.connections == 1
+    assert server.asked[0].fields["host"] == f"no.such.host.invalid:{server.port}"

@@ -55,7 +55,7 @@ def web(refusal: bytes, data: bytes = DATA, pieces: int = 1 << 20) -> Script:
 
     def script(sock: socket.socket) -> None:
         asked = sock.recv(65536)
-        with suppress(ConnectionError):  # by a client that has read enough
+        with suppress(OSError):  # of a client that has read enough
             if not asked.startswith(b"GET "):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 for at in range(0, len(refusal), pieces):

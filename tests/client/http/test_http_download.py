@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import pytest
 from blake3 import blake3
 
+from tcpdl.client.crew import FIRST_SPAN
 from tcpdl.client.errors import CannotWrite, ConnectionBroken, Damaged, NothingThere
 from tcpdl.client.expected import Expected
-from tcpdl.client.http.worker import FIRST_SPAN
 from tests.client.http.conftest import MIB, NAME, PART, RECORD, Fetch
 from tests.client.http.web_server import (
     MTIME,

@@ -94,7 +94,7 @@ def test_gives_up(server: WebServer, sink: Sink) -> None:
     server.cuts = [(2 * MIB, Ending.FIN)] + [(0, Ending.FIN)] * 50
     with pytest.raises(ConnectionBroken):
         sink(server.put("/f", DATA))
-    assert len(sink.slept) == 7
+    assert len(sink.slept) == 6
 
 
 def test_is_not_there(server: WebServer, sink: Sink) -> None:
@@ -148,3 +148,78 @@ def test_body_that_ends_with_the_connection(ending: Ending, server: WebServer, s
     else:
         assert sink.data == DATA
     assert "nobody can tell" in sink.notes[0]
+
+
+# Answers that bring something else than they say.
+
+
+def part(asked: Asked, framing: str, body: bytes) -> list[Piece]:
+    """A 206 for all that was asked for, with this body."""
+    assert asked.range is not None
+    start, end = asked.range
+    fields = [("ETag", '"1"'), ("Content-Range", f"bytes {start}-{end - 1}/{SIZE}")]
+    if framing == "chunked":
+        framed = chunked(body, 70_000)
+        return [reply("206 OK", *fields, ("Transfer-Encoding", "chunked"), body=framed)]
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return [f"HTTP/1.0 206 OK\r\n{head}\r\n".encode() + body, Ending.FIN]
+
+
+@pytest.mark.parametrize("framing", ["chunked", "the end of the connection"])
+@pytest.mark.parametrize("more", [-SIZE + 3 * MIB, -1, 1, 1000])
+def test_part_of_another_length(framing: str, more: int, server: WebServer, sink: Sink) -> None:
+    """Too short, the rest is asked for; too long, all of the file is, of which no more is used."""
+
+    def answer(asked: Asked) -> Iterable[Piece] | None:
+        if asked.number == 0:
+            return [server.honest(asked)[: 2 * MIB], Ending.FIN]
+        if asked.range is None:
+            return None
+        start, end = asked.range
+        body = DATA[start : end + more] if more < 0 and asked.number == 1 else DATA[start:end]
+        return part(asked, framing, body + b"Y" * more)
+
+    server.hook = answer
+    sink(server.put("/f", DATA))
+    assert sink.data == DATA
+    assert sum(sink.told) == SIZE
+    assert (server.ranges[-1] is None) == (more > 0)
+    assert sink.notes == []
+
+
+def test_whole_that_became_shorter(server: WebServer, sink: Sink) -> None:
+    """No length was named before, and so nothing else tells that it is another file."""
+    fields = (("ETag", '"1"'), ("Transfer-Encoding", "chunked"))
+
+    def answer(asked: Asked) -> Iterable[Piece]:
+        if not asked.number:
+            return [reply("200 OK", *fields, body=chunked(DATA, 70_000))[: 3 * MIB], Ending.FIN]
+        return [reply("200 OK", *fields, body=chunked(DATA[:MIB], 70_000))]
+
+    server.hook = answer
+    with pytest.raises(Changed):
+        sink(server.at("/f"))
+    assert DATA.startswith(sink.data)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_break_before_the_first_byte(times: int, server: WebServer, sink: Sink) -> None:
+    """Nothing is there then, and so all is asked for, in the same way as at first."""
+
+    def answer(asked: Asked) -> Iterable[Piece]:
+        honest = server.honest(asked)
+        return [honest[: -len(DATA)], Ending.FIN] if asked.number < times else [honest]
+
+    server.hook = answer
+    sink(server.put("/f", DATA))
+    assert sink.data == DATA
+    assert server.ranges == [None] * (times + 1)
+    assert all("range" not in asked.fields for asked in server.asked)
+
+
+def test_file_that_is_stored_in_a_coding(server: WebServer, sink: Sink) -> None:
+    sink(server.put("/f.tgz", DATA, more=(("Content-Encoding", "x-gzip"),)))
+    assert sink.data == DATA
+    assert sink.notes == [
+        "the server says that the file is coded, as 'x-gzip'; it is kept as it is"
+    ]

@@ -107,6 +107,35 @@ def test_content_coding(status: str, coding: str) -> None:
     assert str(raised.value).isprintable()
 
 
+STORED = [
+    *(("gzip", b"a.tar.gz"), ("x-gzip", b"a.TGZ"), ("GZip", b"a.svgz"), ("zstd", b"a.zst")),
+    *(("br", b"a.js.br"), ("bzip2", b"a.bz2"), ("x-bzip2", b"a.tbz2"), ("xz", b"a.txz")),
+    *(("compress", b"a.Z"), ("x-compress", b"a.z")),
+]
+
+
+@pytest.mark.parametrize(("coding", "name"), STORED)
+def test_coding_that_the_file_is_stored_in(coding: str, name: bytes) -> None:
+    """Many servers name it though nothing was coded for us."""
+    head = parse_head(f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}".encode())
+    answer = read_answer(head, None, b"latest", name)
+    assert answer.representation.coding == coding.lower()
+    with pytest.raises(Nonsense):
+        read_answer(head, None, name + b"x", name.partition(b".")[0])
+    plain = read_answer(head._replace(fields={}), None, name)
+    assert not answer.representation.is_same(plain.representation, partial=False)
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "deflate", "zstd", "x-x-gzip", "", "identity"])
+def test_coding_of_another_name(coding: str) -> None:
+    head = parse_head(f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}".encode())
+    if coding in ("", "identity"):
+        assert read_answer(head, None, b"a.gz").representation.coding == ""
+    else:
+        with pytest.raises(Nonsense):
+            read_answer(head, None, b"a.gz")
+
+
 def test_identity_is_no_coding() -> None:
     assert read("200 OK", "Content-Encoding: Identity", "Content-Length: 1").end == 1
 

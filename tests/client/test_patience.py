@@ -1,0 +1,58 @@
+"""Tests `client.patience`: what is tried again, and how long is waited before."""
+
+from __future__ import annotations
+
+import pytest
+
+from tcpdl.client.errors import (
+    CannotConnect,
+    ClientError,
+    ConnectionBroken,
+    Garbled,
+    OtherDialect,
+    ServerFailed,
+    SpeaksHttp,
+)
+from tcpdl.client.patience import PAUSES, Patience
+
+
+def tries(error: ClientError, *, known: bool, restored: int = 0) -> tuple[list[float], ClientError]:
+    """The pauses before it is given up, and what is raised then."""
+    pauses: list[float] = []
+    patience = Patience(pauses.append, known=known)
+    while True:
+        try:
+            patience.bear(error)
+        except ClientError as raised:
+            return pauses, raised
+        if restored:
+            restored -= 1
+            patience.restore()
+
+
+@pytest.mark.parametrize("error", [ConnectionBroken("x"), CannotConnect("x"), Garbled("x")])
+def test_server_that_was_there(error: ClientError) -> None:
+    assert tries(error, known=True) == (list(PAUSES), error)
+    assert tries(error, known=True, restored=3) == ([*PAUSES[:1] * 3, *PAUSES], error)
+
+
+@pytest.mark.parametrize("error", [ConnectionBroken("x"), CannotConnect("x"), SpeaksHttp("x")])
+def test_server_that_was_not(error: ClientError) -> None:
+    assert tries(error, known=False) == ([], error)
+
+
+def test_nonsense_is_asked_for_once_more() -> None:
+    assert tries(Garbled("x"), known=False)[0] == [PAUSES[0]]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_server_that_says_how_long(known: bool) -> None:
+    error = ServerFailed("x")
+    error.wait = 3.0
+    assert tries(error, known=known)[0] == [max(pause, 3.0) for pause in PAUSES]
+
+
+@pytest.mark.parametrize("kind", [OtherDialect, SpeaksHttp])
+def test_dialect_is_not_forgotten(kind: type[ClientError]) -> None:
+    pauses, raised = tries(kind("it says"), known=True)
+    assert (type(raised), str(raised), len(pauses)) == (ConnectionBroken, "it says", len(PAUSES))
