@@ -3,12 +3,13 @@
     python bench/http.py [--seconds 3] [--connections 16] [--mib 1024] [--entries 10000]
                          [--pages 10] [--rounds 5] [--folder /dev/shm]
 
-A file of 1,000 bytes is asked for over connections that are kept alive, by wrk with one thread, from
-the tcpdl daemon, `twistd web --path` and nginx with one worker; then one big file by curl to
+A file of 1,000 bytes is asked for over connections that are kept alive, by wrk with one thread,
+from the tcpdl daemon, `twistd web --path` and nginx with one worker; then one big file by curl to
 /dev/null, and the page of a folder with ENTRIES files by curl, PAGES times in a row, from nginx's
-autoindex and ours. All of them in turn; the ratios are taken round by round. nginx writes no access
-log; tcpdl does. What a request costs is told in processor time of the server as well, which a busy
-machine or a slow load generator changes less than the rate.
+autoindex and ours; and the big file from nginx to a file, by curl, wget, aria2 and our client over
+HTTP, which has nothing to check it against there. All of them in turn; the ratios are taken round by
+round. nginx writes no access log; tcpdl does. What a request costs is told in processor time of the
+server as well, which a busy machine or a slow load generator changes less than the rate.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from pathlib import Path
 from bench.peers import (
     LOOPBACK,
     Server,
+    check_same,
     command_line,
     in_turn,
     nginx,
+    own,
     print_ratios,
     random_file,
     running,
@@ -66,6 +69,7 @@ def main() -> None:
             del servers["twistd web"]
             one_file(servers, options.mib, options.rounds)
             pages(servers, options.entries, options.pages, options.rounds)
+            clients(url(theirs, "big"), root / "big", scratch / "out", options.mib, options.rounds)
 
 
 def requests(servers: dict[str, Server], length: int, connections: int, rounds: int) -> None:
@@ -114,6 +118,30 @@ def pages(servers: dict[str, Server], entries: int, count: int, rounds: int) -> 
 
     results = in_turn({name: partial(rate, server) for name, server in servers.items()}, rounds)
     print_ratios(f"pages of {entries:,} entries per second", results, "nginx")
+
+
+def clients(source: str, original: Path, folder: Path, mib: int, rounds: int) -> None:
+    folder.mkdir()
+    out = folder / original.name
+    aria = [tool("aria2c"), "-q", "-x4", "-s4", "--file-allocation=none", "-d", str(folder)]
+
+    def rate(name: str, command: list[str]) -> float:
+        out.unlink(missing_ok=True)
+        took = seconds([*command, source])
+        check_same(name, out, original)
+        return mib / took
+
+    commands = {
+        "curl": [tool("curl"), "-s", "-o", str(out)],
+        "wget": [tool("wget"), "-q", "-O", str(out)],
+        "aria2c -x4": aria,
+        "tcpdl get": [own("tcpdl"), "get", "-d", str(folder)],
+    }
+    runs = {name: partial(rate, name, command) for name, command in commands.items()}
+    results = in_turn(runs, rounds)
+    print_ratios(
+        f"{mib:,} MiB from nginx to a file in {folder.parent.parent}, MiB/s", results, "curl"
+    )
 
 
 def url(server: Server, path: str) -> str:
