@@ -7,9 +7,9 @@ A file of 1,000 bytes is asked for over connections that are kept alive, by wrk 
 from the tcpdl daemon, `twistd web --path` and nginx with one worker; then one big file by curl to
 /dev/null, and the page of a folder with ENTRIES files by curl, PAGES times in a row, from nginx's
 autoindex and ours; and the big file from nginx to a file, by curl, wget, aria2 and our client over
-HTTP, which has nothing to check it against there. All of them in turn; the ratios are taken round by
-round. nginx writes no access log; tcpdl does. What a request costs is told in processor time of the
-server as well, which a busy machine or a slow load generator changes less than the rate.
+HTTP, which has nothing to check it against there. All of them in turn; the ratios are taken round
+by round. nginx writes no access log; tcpdl does. What a request costs is told in processor time of
+the server as well, which a busy machine or a slow load generator changes less than the rate.
 """
 
 from __future__ import annotations
