@@ -115,11 +115,11 @@ class Options(usage.Options):
         ],
     ]
     optFlags = [
-        ["index", None, "Answer browsers with a folder's index.html, where there is one."],
+        ["index", None, "Over HTTP, be a web site: a folder's index.html is its page."],
         [
             "precompressed",
             None,
-            "Send NAME.zst or NAME.gz in place of NAME over HTTP, to who takes it.",
+            "Send NAME.zst or NAME.gz for NAME over HTTP, to who takes it, unless it is older.",
         ],
         ["hidden", None, "Hand out files whose name, or whose folder's, begins with a dot."],
         [

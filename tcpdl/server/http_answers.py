@@ -80,7 +80,7 @@ class HttpAnswers:
         except Unavailable as problem:
             raise Refusal(503, str(problem), fatal=False) from None
         except (NotServed, NameRefused) as problem:
-            raise Refusal(404, f"there is nothing here: {problem}", fatal=False) from None
+            raise Refusal(404, str(problem), fatal=False) from None
         if not request.query:
             return self._files.answer(exchange, name, file, save=False)
         try:
@@ -174,7 +174,7 @@ class HttpAnswers:
         """Make what is asked for the first time. In a thread: some of it takes a while."""
         found = await exchange.run(self._workers, self._made, what)
         if found is None:
-            raise Refusal(404, "there is nothing here: tcpdl has no such page", fatal=False)
+            raise Refusal(404, "tcpdl has no such page", fatal=False)
         self._well_known(exchange, what)
 
     def _made(self, what: str) -> Fixed | None:

@@ -65,6 +65,12 @@ class Exchange:
         self.transport = connection.transport
 
     @property
+    def bytes_sent(self) -> int:
+        """Bytes of this and all that went before on the connection, as far as that is known."""
+        sent: int = getattr(self.transport, "bytes_sent", 0)
+        return sent
+
+    @property
     def now(self) -> float:
         """The time, in seconds since no particular moment."""
         return self.connection.deadlines.now()

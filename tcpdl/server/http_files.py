@@ -331,11 +331,12 @@ async def _send(
     tail: bytes,
 ) -> None:
     """Send ranges of `file`, each after some bytes, and the `tail`."""
-    sent = 0
+    sent = begun = 0
     try:
         for head, start, end in parts:
             if head:
                 exchange.transport.write(head)
+            begun = exchange.bytes_sent
             await send_file(exchange.transport, file.fd, start, end - start)
             sent += end - start
         if tail:
@@ -343,6 +344,8 @@ async def _send(
     except LOST as problem:
         if isinstance(problem, FileCutShort):
             sent += problem.sent
+        else:
+            sent += exchange.bytes_sent - begun
         exchange.note(BROKEN_OFF, sent)
         raise Gone from None
     exchange.note(status, sent)

@@ -133,7 +133,7 @@ class FolderAnswers:
         except Unavailable as problem:
             raise Refusal(503, str(problem), fatal=False) from None
         except NotServed as problem:
-            raise Refusal(404, f"there is nothing here: {problem}", fatal=False) from None
+            raise Refusal(404, str(problem), fatal=False) from None
         except (LookupError, ValueError) as problem:
             raise Refusal(400, str(problem), fatal=False) from None
         except OSError as problem:

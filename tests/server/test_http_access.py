@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 
 from tcpdl.server.access import BATCH_MOST, BATCH_SECONDS, AccessLog
@@ -61,6 +62,19 @@ def test_a_line_an_answer(
     (found,) = logged(server, log)
     assert found.startswith(f"127.0.0.1:1 {line}")
     assert found.isprintable()
+
+
+def test_what_was_sent_of_an_answer_that_was_broken_off(server: HttpServer, log: Log) -> None:
+    client = server.connect(sndbuf=4096)
+    client.say(get("/large"))
+    for _ in range(5):
+        client.connection.write_turn()
+        client.connection.take()
+    client.connection.lose(ConnectionLost())
+    (line,) = logged(server, log)
+    status, count = line.split()[-2:]
+    assert status == "499"
+    assert 0 < int(count) < 300_000
 
 
 def test_lines_come_together(server: HttpServer, client: Client, log: Log) -> None:

@@ -49,7 +49,13 @@ def ask(location: Location, fields: Fields, timeout: float) -> Asked:
                 check_status(head, location)
                 stack.pop_all()
                 return Asked(place, connection, head)
-        place = _redirected(place, head)
+        to = _redirected(place, head)
+        if (to.host, to.port, to.path) == (place.host, place.port, place.path + b"/"):
+            raise NothingThere(
+                f"'{printable(place.target)}' is a folder; tcpdl mirror fetches it from a tcpdl "
+                "daemon, and for its page end the URL with a slash and say where to put it with -o"
+            )
+        place = to
     raise Garbled(f"the server redirects more than {REDIRECTS_MOST} times")
 
 

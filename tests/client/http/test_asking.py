@@ -70,6 +70,15 @@ def test_redirect_to_what_is_refused(
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("to", ["/a/x/", "x/", "http://127.0.0.1:{port}/a/%78/"])
+def test_redirect_to_the_page_of_a_folder(to: str, server: WebServer, fetch: Fetch) -> None:
+    """It is not what was asked for, and would be kept as if it were."""
+    to = to.format(port=server.port)
+    server.hook = lambda asked: [redirect(to, 301)] if asked.target == "/a/x" else None
+    with pytest.raises(NothingThere, match="'/a/x' is a folder; tcpdl mirror"):
+        fetch(server.at("/a/x"))
+
+
 def test_redirects_without_end(server: WebServer, fetch: Fetch) -> None:
     server.hook = lambda asked: [redirect(f"/{asked.number}")]
     with pytest.raises(Garbled, match="redirects more than 10 times"):
