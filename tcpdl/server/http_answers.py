@@ -6,6 +6,7 @@ Imports `web`, `content` and the modules beside it. PROTOCOL.md section 7 is the
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from twisted.internet.interfaces import ISSLTransport
@@ -58,7 +59,8 @@ class HttpAnswers:
         self._source = source
         self._workers = workers
         self._index = index
-        self._fixed: dict[str, Fixed] = {}
+        self._fixed = _all_that_is_fixed()
+        self._client_sha256 = hashlib.sha256(self._fixed["tcpdl.pyz"].body).hexdigest()
         self._files = FileAnswers(source, digests, workers, precompressed=precompressed, site=index)
         self._folders = FolderAnswers(source, digests, workers, self._site)
 
@@ -69,7 +71,8 @@ class HttpAnswers:
             exchange.write(204, [("Allow", ", ".join(METHODS))])
             return None
         if request.path.startswith(WELL_KNOWN):
-            return self._well_known(exchange, request.path[len(WELL_KNOWN) :].decode("latin-1"))
+            self._well_known(exchange, request.path[len(WELL_KNOWN) :].decode("latin-1"))
+            return None
         try:
             name = request.name(hidden=self._source.hidden)
             if not request.query and self._files.answer_again(exchange, name):
@@ -151,12 +154,11 @@ class HttpAnswers:
 
         write_page(exchange, await exchange.run(self._workers, make))
 
-    # What is always there.
-
-    def _well_known(self, exchange: Exchange, what: str) -> Work | None:
+    def _well_known(self, exchange: Exchange, what: str) -> None:
+        """Answer with what is always there."""
         found = self._fixed.get(what)
         if found is None:
-            return self._first(exchange, what)
+            raise Refusal(404, "tcpdl has no such page", fatal=False)
         # The address of an asset changes with it: what its digest begins with is its query.
         # Should it be that of another version, this one is not to be kept under it.
         for_good = exchange.request.query == found.etag[1:13].encode("ascii")
@@ -168,38 +170,26 @@ class HttpAnswers:
         ]
         status = conditions.evaluate(exchange.request.field, found.etag, None)
         exchange.write(status, more, found.body if status == conditions.OK else b"")
-        return None
-
-    async def _first(self, exchange: Exchange, what: str) -> None:
-        """Make what is asked for the first time. In a thread: some of it takes a while."""
-        found = await exchange.run(self._workers, self._made, what)
-        if found is None:
-            raise Refusal(404, "tcpdl has no such page", fatal=False)
-        self._well_known(exchange, what)
-
-    def _made(self, what: str) -> Fixed | None:
-        found = self._fixed.get(what)
-        if found is not None:
-            return found
-        kind = "text/plain; charset=utf-8"
-        if what == "health":
-            body = b"ok\n"
-        elif what == "version":
-            body = f"tcpdl {tcpdl.__version__}\n".encode("ascii")
-        elif what == "tcpdl.pyz":
-            kind, body = "application/octet-stream", zipapp.build()
-        elif what in page.ASSETS:
-            kind, body = page.ASSETS[what]
-        else:
-            return None
-        found = Fixed(kind, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
-        return self._fixed.setdefault(what, found)
 
     def _site(self, exchange: Exchange) -> page.Site:
-        """What a page says of this server. In a thread."""
+        """What a page says of this server."""
         host = exchange.request.host or host_name(exchange.transport.getHost())
-        client = self._made("tcpdl.pyz")
-        assert client is not None
-        digest = hashlib.sha256(client.body).hexdigest()
         scheme = "https" if ISSLTransport.providedBy(exchange.transport) else "http"
-        return page.Site(scheme, host, tcpdl.__version__, digest)
+        return page.Site(scheme, host, tcpdl.__version__, self._client_sha256)
+
+
+@lru_cache(maxsize=1)
+def _all_that_is_fixed() -> dict[str, Fixed]:
+    """What is always there, by name. Made at once: later there may be no descriptor left for it."""
+    text = "text/plain; charset=utf-8"
+    version = f"tcpdl {tcpdl.__version__}\n".encode("ascii")
+    bodies = {
+        "health": (text, b"ok\n"),
+        "version": (text, version),
+        "tcpdl.pyz": ("application/octet-stream", zipapp.build()),
+        **page.ASSETS,
+    }
+    return {
+        name: Fixed(kind, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+        for name, (kind, body) in bodies.items()
+    }

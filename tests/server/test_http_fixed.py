@@ -13,7 +13,7 @@ import pytest
 import tcpdl
 from tcpdl.web import page
 from tests.server.conftest import Connect
-from tests.server.http_client import Client, HttpServer, get
+from tests.server.http_client import Client, HttpServer
 
 WHERE = "/.well-known/tcpdl"
 
@@ -81,26 +81,9 @@ def test_it_is_made_once(server: HttpServer, client: Client) -> None:
     assert client.fetch(f"{WHERE}/tcpdl.pyz").status == 200
 
 
-def test_what_is_not_there_is_not_remembered(server: HttpServer, client: Client) -> None:
-    for number in range(20):
-        assert client.fetch(f"{WHERE}/{number}").status == 404
-    assert not server.answers._fixed
-
-
 def test_no_folder_stands_in_its_place(client: Client) -> None:
     assert client.fetch(f"{WHERE}/health").body == b"ok\n"
     assert client.fetch(f"{WHERE}/other").status == 404
     assert client.fetch(f"{WHERE}/").status == 404
     assert client.fetch("/.well-known/file").body == b"content"
     assert b"tcpdl" in client.fetch("/.well-known/").body
-
-
-def test_two_that_ask_first(server: HttpServer) -> None:
-    server.work.hold = True
-    clients = [server.connect() for _ in range(2)]
-    for client in clients:
-        client.say(get(f"{WHERE}/tcpdl.pyz"))
-    server.work.release()
-    one, other = (client.hear()[0] for client in clients)
-    assert one.body == other.body
-    assert one["etag"] == other["etag"]
