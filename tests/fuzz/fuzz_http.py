@@ -5,17 +5,14 @@
 
 The second needs atheris, which nothing else here does, and takes libFuzzer's options; the targets
 are `--requests` and `--fields`. What is found goes to the first folder that is named.
-tests/fuzz/test_http_corpus.py runs the targets over the corpus.
+tests/fuzz/test_corpus.py runs the targets over the corpus.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from tcpdl.web.conditions import evaluate, parse_date, parse_tags, range_holds
@@ -33,8 +30,7 @@ from tcpdl.web.request import (
 )
 from tcpdl.wire.names import NameRefused
 from tcpdl.wire.recognise import http_began
-
-CORPUS = Path(__file__).resolve().parent / "corpus"
+from tests.fuzz.running import main
 
 CUTS = 4
 """The first bytes of an input say how the rest is cut: one less than the length of each piece."""
@@ -250,26 +246,5 @@ def values() -> dict[str, str]:
     }
 
 
-def write_corpus() -> None:
-    """Write the seeds; what a fuzzer found and was added stays."""
-    for folder, name, data in seeds():
-        (CORPUS / folder).mkdir(parents=True, exist_ok=True)
-        (CORPUS / folder / name).write_bytes(data)
-
-
-def main() -> None:
-    if sys.argv[1:] == ["--seed"]:
-        write_corpus()
-        return
-    chosen = sys.argv[1].removeprefix("--") if sys.argv[1:] else ""
-    if chosen not in TARGETS:
-        raise SystemExit(__doc__)
-    atheris = import_module("atheris")
-    atheris.instrument_all()
-    # libFuzzer passes over what begins with two dashes, and hands it on to processes it starts.
-    atheris.Setup(sys.argv, TARGETS[chosen])
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__ or "", TARGETS, seeds())

@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from tcpdl.wire import native
@@ -25,8 +22,7 @@ from tcpdl.wire.native import Chunk, ProtocolError, encode, preface
 from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LISTED, PACKED_FILE_MOST, Damaged, Entry
 from tcpdl.wire.pack import pack as make_pack
 from tcpdl.wire.pack import unpack as read_pack
-
-CORPUS = Path(__file__).resolve().parent / "corpus"
+from tests.fuzz.running import main
 
 CUTS = 4
 """The first bytes of an input say how the rest is cut: one less than the length of each piece."""
@@ -312,26 +308,5 @@ def packs() -> dict[str, bytes]:
     }
 
 
-def write_corpus() -> None:
-    """Write the seeds; what a fuzzer found and was added stays."""
-    for folder, name, data in seeds():
-        (CORPUS / folder).mkdir(parents=True, exist_ok=True)
-        (CORPUS / folder / name).write_bytes(data)
-
-
-def main() -> None:
-    if sys.argv[1:] == ["--seed"]:
-        write_corpus()
-        return
-    chosen = sys.argv[1].removeprefix("--") if sys.argv[1:] else ""
-    if chosen not in TARGETS:
-        raise SystemExit(__doc__)
-    atheris = import_module("atheris")
-    atheris.instrument_all()
-    # libFuzzer passes over what begins with two dashes, and hands it on to processes it starts.
-    atheris.Setup(sys.argv, TARGETS[chosen])
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__ or "", TARGETS, seeds())
