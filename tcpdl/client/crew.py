@@ -47,9 +47,14 @@ SPAN_MOST = 256 * 1024 * 1024
 BESIDE_MOST = 5.0
 """Seconds that a connection beside others may take until it brings something of the file."""
 
-
 USELESS_AFTER = 1.0
 """Seconds after which one that brought nothing gives back what others have time for."""
+
+SLOW_AFTER = 2.0
+"""Seconds that one may still need for what others have time for, if they are faster by far."""
+
+FASTER = 2
+"""How many times as fast that is."""
 
 
 class Connection(Protocol):
@@ -118,6 +123,11 @@ class Worker(ABC):
             finally:
                 with self._job.lock:
                     self._job.wrote += self._writer.wrote
+
+    @property
+    @abstractmethod
+    def outstanding(self) -> int:
+        """Bytes of what it took that are still to come."""
 
     @abstractmethod
     def give_back(self) -> None:
@@ -300,11 +310,16 @@ class Crew(ABC, Generic[Kind]):
             self._job.lock.notify_all()
 
     def _stop_useless(self) -> None:
-        """Have those that brought nothing for a while give back what they took: others wait for it.
-        The lock is to be held."""
-        late = time.monotonic() - USELESS_AFTER
-        for worker in self._workers:
-            if not worker.useful and worker.began <= late:
+        """Have those that brought nothing for a while, or are slow, give back what they took:
+        others wait for it. The lock is to be held."""
+        now = time.monotonic()
+        rates = [one.connection.received / max(now - one.began, TICK) for one in self._workers]
+        for worker, rate in zip(self._workers, rates, strict=True):
+            if worker.useful:
+                is_slow = rate * FASTER < max(rates) and worker.outstanding > rate * SLOW_AFTER
+            else:
+                is_slow = worker.began <= now - USELESS_AFTER
+            if is_slow:
                 worker.connection.interrupt()
 
     def _stop_all(self) -> None:

@@ -62,6 +62,10 @@ class Worker(crew.Worker):
         """`span` was asked for already, and the answer's `FileInfo` has been read."""
         self._spans.append(span)
 
+    @property
+    def outstanding(self) -> int:
+        return sum(end - start for start, end in tuple(self._spans))
+
     def give_back(self) -> None:
         """Let others fetch what did not come. The lock is to be held."""
         for span in self._spans:

@@ -56,7 +56,7 @@ class EpollSet:
         self._interest: dict[int, int] = {}
         # A member that closes its socket before it leaves is known by this number.
         self._numbers: dict[Any, int] = {}
-        self._left: list[tuple[int, int]] = []  # events that the last turn had no time for
+        self._left: list[tuple[Any, int, int]] = []  # what the last turn had no time for
         reactor.addReader(self)
 
     def close(self) -> None:
@@ -80,16 +80,21 @@ class EpollSet:
         left = BATCH
         end = monotonic() + TURN_SECONDS
         # Those of the last turn first, or some would never have theirs. What they did not wait for
-        # any more is not done.
-        interest = self._interest
-        events = [(n, e & (interest.get(n, 0) | _GONE)) for n, e in self._left]
+        # any more is not done; and another may have got the number of one that has left.
+        events = [
+            (number, event & (self._interest[number] | _GONE))
+            for member, number, event in self._left
+            if members.get(number) is member
+        ]
         self._left = []
         # Asking again costs a tenth of a turn of the reactor, and under load there is more.
         while left > 0 and (events or (events := self._epoll.poll(0, left))):
             left -= len(events)
             for at, (number, event) in enumerate(events):
                 if monotonic() > end:
-                    self._left = events[at:]
+                    self._left = [(members.get(n), n, e) for n, e in events[at:] if n in members]
+                    # Some events come once, and nothing else may call us.
+                    self._reactor.callLater(0, self._go_on)
                     return
                 member = members.get(number)
                 if member is None:
@@ -106,6 +111,10 @@ class EpollSet:
                     _log.failure("unexpected error on {member!r}", failure, member=member)
                     self._drop(member, failure)
             events = []
+
+    def _go_on(self) -> None:
+        if self._left and not self._epoll.closed:
+            self.doRead()
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor shuts down: so do all members."""

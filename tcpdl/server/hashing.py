@@ -1,15 +1,14 @@
 """Digests of whole files, computed once for all who ask for the same at the same time.
 
-Imports `content` and the modules beside it. A file is hashed in steps, so that what else the
-threads have to do comes in between; no longer than anybody waits for it; and only a few files at a
-time, for each of them makes all others take longer.
+Imports `content` and the modules beside it. A file is hashed in steps, and files take turns with
+each step, so that a long one keeps no short one waiting; no longer than anybody waits for it.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -19,12 +18,19 @@ from tcpdl.content.source import File, Identity
 from tcpdl.server.working import Workers
 from tcpdl.wire.native import SHA256
 
-FILES_MOST = 4
-"""Files that are hashed at a time; more wait for their turn."""
+STEPS_MOST = 2
+"""Steps that threads are told to do at a time: what else they have to do comes in between."""
+
+FILES_MOST = 64
+"""Files that are hashed at the same time. Each makes all others take longer."""
 
 
 class NotWanted(Exception):
     """Whoever asked does not wait any more."""
+
+
+class Busy(Exception):
+    """So many files are being hashed that no other is begun."""
 
 
 class Hashing:
@@ -34,7 +40,7 @@ class Hashing:
         self._digests = digests
         self._workers = workers
         self._all: dict[Identity, _Task] = {}
-        self._waiting: deque[_Task] = deque()
+        self._queue: deque[_Task] = deque()
         self._running = 0
 
     def known(self, file: File) -> bytes | None:
@@ -46,53 +52,60 @@ class Hashing:
 
         `wanted` is asked now and then; once it says no, this fails with `NotWanted`. It fails with
         `OSError` or `FileEnded` if the file cannot be read to the end it had, and as `Workers.run`
-        does. Raises `OSError` if there is no descriptor left.
+        does. Raises `Busy`, and `OSError` if there is no descriptor left.
         """
-        done: Deferred[bytes] = Deferred()
         task = self._all.get(file.identity)
         if task is None:
-            task = self._all[file.identity] = _Task(file._replace(fd=os.dup(file.fd)))
-            self._waiting.append(task)
+            if len(self._all) == FILES_MOST:
+                raise Busy
+            mine = file._replace(fd=os.dup(file.fd))
+            task = self._all[file.identity] = _Task(mine, self._digests.hash_whole(mine, SHA256))
+            self._queue.append(task)
+        done: Deferred[bytes] = Deferred()
         task.waiting.append((wanted, done))
         self._begin()
         return done
 
     def _begin(self) -> None:
-        while self._waiting and self._running < FILES_MOST:
+        while self._queue and self._running < STEPS_MOST:
             self._running += 1
-            Deferred.fromCoroutine(self._run(self._waiting.popleft()))
+            Deferred.fromCoroutine(self._do(self._queue.popleft()))
 
-    async def _run(self, task: _Task) -> None:
-        steps = self._digests.hash_whole(task.file, SHA256)
-        found: bytes | Failure = b""
-        try:
-            while task.is_wanted():
-                step = await self._workers.run(next, steps, None)
-                if step is None:
-                    break
-                found = step
-        except Exception:  # noqa: BLE001 - whatever it is, it is for those who wait
-            found = Failure()
-        finally:
+    async def _do(self, task: _Task) -> None:
+        """Do the next step of a task, and give the turn to the next."""
+        found: bytes | Failure | None = b""
+        for one in self._all.values():
+            one.let_go()
+        if task.waiting:
+            try:
+                found = await self._workers.run(next, task.steps, None)
+            except Exception:  # noqa: BLE001 - whatever it is, it is for those who wait
+                found = Failure()
+        self._running -= 1
+        if found == b"" and task.waiting:
+            self._queue.append(task)
+        else:
             del self._all[task.file.identity]
-            self._running -= 1
             task.file.close()
         self._begin()
-        for _, done in task.waiting:
-            done.callback(found)  # a failure is as good
+        if found:
+            for _, done in task.waiting:
+                done.callback(found)  # a failure is as good
 
 
 class _Task:
     """A file that is hashed, and who waits for it."""
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, steps: Iterator[bytes]) -> None:
         self.file = file
+        self.steps = steps
+        """Gives nothing after each step, and the digest after the last."""
         self.waiting: list[tuple[Callable[[], bool], Deferred[bytes]]] = []
 
-    def is_wanted(self) -> bool:
-        """Whether anybody still waits; those who do not are let go."""
+    def let_go(self) -> None:
+        """Those who do not wait any more are told so."""
         gone = [done for wanted, done in self.waiting if not wanted()]
-        self.waiting = [(wanted, done) for wanted, done in self.waiting if wanted()]
-        for done in gone:
-            done.errback(Failure(NotWanted()))
-        return bool(self.waiting)
+        if gone:
+            self.waiting = [one for one in self.waiting if one[1] not in gone]
+            for done in gone:
+                done.errback(Failure(NotWanted()))

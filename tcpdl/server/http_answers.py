@@ -16,6 +16,7 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.errors import IsFolder, NotServed, Unavailable
 from tcpdl.content.source import File, Source
 from tcpdl.digest import FileEnded
+from tcpdl.server.hashing import Busy
 from tcpdl.server.http_exchange import Exchange, Fields, Work
 from tcpdl.server.http_files import HASHED_FIRST_MOST, FileAnswers
 from tcpdl.server.http_folders import FolderAnswers, write_page
@@ -140,6 +141,8 @@ class HttpAnswers:
             if digest is None and (file.size <= HASHED_FIRST_MOST or "digest" in arguments):
                 found = await self._files.digest(exchange, file)
                 digest = found if file.still_same() else None
+        except Busy:
+            raise Refusal(503, "too many files are being hashed", fatal=False) from None
         except FileEnded:
             raise Refusal(503, "the file became shorter while it was read", fatal=False) from None
         except OSError as problem:

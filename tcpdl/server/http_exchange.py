@@ -37,6 +37,7 @@ class Connection(Protocol):
     transport: Any
     deadlines: Deadlines
     keep_alive: bool
+    peer_ended: bool
 
     def start(self, status: int, request: Request) -> bytes: ...
 

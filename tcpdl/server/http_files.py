@@ -19,7 +19,7 @@ from tcpdl.content.errors import NotServed
 from tcpdl.content.source import File, Source
 from tcpdl.digest import FileEnded
 from tcpdl.server.answering import Gone
-from tcpdl.server.hashing import Hashing
+from tcpdl.server.hashing import Busy, Hashing, NotWanted
 from tcpdl.server.http_exchange import BROKEN_OFF, LOST, Exchange, Fields, Work, encode_fields
 from tcpdl.server.http_kept import FILE_MOST, KEPT_SECONDS, Kept, KeptAnswers
 from tcpdl.server.sending import send_file
@@ -44,6 +44,9 @@ _CHANGING = {
     *(b"if-modified-since", b"if-unmodified-since", b"want-repr-digest"),
 }
 """Fields of a request that change the answer for a file."""
+
+HALF_CLOSED_SECONDS = 10.0
+"""For how long a file is hashed for a client that has half-closed, and may have gone."""
 
 PRECOMPRESSED = (("zstd", b".zst"), ("gzip", b".gz"))
 """Content codings, the better ones first, and what names of files that have them end in."""
@@ -142,11 +145,20 @@ class FileAnswers:
     async def digest(self, exchange: Exchange, file: File) -> bytes:
         """The SHA-256 of `file`, however long it takes to find that out.
 
-        Raises `Gone`, `OSError` and `FileEnded`.
+        Raises `Gone`, `Busy`, `OSError` and `FileEnded`.
         """
-        found: bytes = await exchange.until(
-            self._hashing.find(file, lambda: not exchange.connection.gone)
-        )
+        connection, began = exchange.connection, exchange.now
+
+        def is_wanted() -> bool:
+            # Whether one that has half-closed still listens, nobody can tell before it is sent
+            # something.
+            may_have_left = connection.peer_ended and exchange.now - began > HALF_CLOSED_SECONDS
+            return not (connection.gone or may_have_left)
+
+        try:
+            found: bytes = await exchange.until(self._hashing.find(file, is_wanted))
+        except NotWanted:
+            raise Gone from None
         return found
 
     def _hashes_first(self, exchange: Exchange, file: File) -> bool:
@@ -186,7 +198,7 @@ class FileAnswers:
 
     async def _with_digest(self, exchange: Exchange, shown: _Shown) -> None:
         # That it cannot be read will be met again. If it changed meanwhile, it has no digest yet.
-        with suppress(OSError, FileEnded):
+        with suppress(OSError, FileEnded, Busy):
             await self.digest(exchange, shown.file)
         work = self._answer(exchange, shown)
         if work is not None:

@@ -7,7 +7,6 @@ an archive, however large, takes no more memory than the piece that is being sen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -72,7 +71,7 @@ class FolderAnswers:
         self._digests = digests
         self._workers = workers
         self._site = site
-        self._names = 0  # in large answers that are under way
+        self.names = 0  # in large answers that are under way
         self._streams = 0
 
     def answer(self, exchange: Exchange, name: Name, arguments: dict[str, str]) -> Work:
@@ -87,8 +86,23 @@ class FolderAnswers:
         as_json = _wants_json(exchange, arguments)
         sort, wanted = arguments.get("sort", ""), arguments.get("filter", "")
 
-        items = await self._items(exchange, name)
+        room = _Room(self)
+        try:
+            items = await self._items(exchange, name, room)
+            await self._list_items(exchange, name, items, sort, wanted, as_json=as_json)
+        finally:
+            room.close()
 
+    async def _list_items(
+        self,
+        exchange: Exchange,
+        name: Name,
+        items: list[listing.Item],
+        sort: str,
+        wanted: str,
+        *,
+        as_json: bool,
+    ) -> None:
         def make() -> bytes:
             readme = None if as_json else self._readme(name, items)
             arranged = listing.arrange(items, sort=sort, filter=wanted)
@@ -99,32 +113,18 @@ class FolderAnswers:
                 site, name.segments, arranged, sort=sort, filter=wanted, readme=readme
             )
 
-        with self._room_for(len(items)):
-            body = await self._made(exchange, make)
-            if as_json:
-                more = [
-                    ("Content-Type", "application/json"),
-                    ("X-Content-Type-Options", "nosniff"),
-                    ("Vary", "Accept"),
-                    ("Cache-Control", "no-cache"),
-                ]
-                exchange.write(200, more, body)
-            else:
-                write_page(exchange, body)
-            await exchange.connection.drained()
-
-    @contextmanager
-    def _room_for(self, names: int) -> Iterator[None]:
-        """Room in memory for an answer with so many names, until it has been sent. Raises
-        `Refusal`."""
-        names = names if names > NAMES_FEW else 0
-        if self._names + names > NAMES_MOST:
-            raise Refusal(503, "too many large folders are being sent; try again", fatal=False)
-        self._names += names
-        try:
-            yield
-        finally:
-            self._names -= names
+        body = await self._made(exchange, make)
+        if as_json:
+            more = [
+                ("Content-Type", "application/json"),
+                ("X-Content-Type-Options", "nosniff"),
+                ("Vary", "Accept"),
+                ("Cache-Control", "no-cache"),
+            ]
+            exchange.write(200, more, body)
+        else:
+            write_page(exchange, body)
+        await exchange.connection.drained()  # until then it takes memory
 
     async def _made(self, exchange: Exchange, make: Callable[..., Any], *args: Any) -> Any:
         """What `make(*args)` gives, called in a thread. Raises `Refusal` and `Gone`."""
@@ -139,7 +139,7 @@ class FolderAnswers:
         except OSError as problem:
             raise Refusal(503, f"it cannot be read: {problem.strerror}", fatal=False) from None
 
-    async def _items(self, exchange: Exchange, name: Name) -> list[listing.Item]:
+    async def _items(self, exchange: Exchange, name: Name, room: _Room) -> list[listing.Item]:
         """What is in a folder, links followed as those who ask for them will be. It is read in
         steps, so that a large folder does not keep small ones waiting."""
         items: list[listing.Item] = []
@@ -147,6 +147,7 @@ class FolderAnswers:
         try:
             while some := await self._made(exchange, self._some, name, entries):
                 items += some
+                room.grow(len(items))
                 if len(items) > ENTRIES_MOST:
                     more = left_out(b"", f"it holds more than {ENTRIES_MOST} names: {_ALL}")
                     items[ENTRIES_MOST:] = listing.items_of([more])
@@ -243,6 +244,27 @@ class FolderAnswers:
             exchange.note(BROKEN_OFF, stream.sent)
             raise Gone from None
         exchange.note(200, stream.sent)
+
+
+class _Room:
+    """Room in memory for the names of one folder, until they have been sent."""
+
+    def __init__(self, answers: FolderAnswers) -> None:
+        self._answers = answers
+        self._taken = 0
+
+    def grow(self, names: int) -> None:
+        """Have room for so many. Raises `Refusal`."""
+        if names > NAMES_FEW:
+            more = names - self._taken
+            if self._answers.names + more > NAMES_MOST:
+                raise Refusal(503, "too many large folders are being sent; try again", fatal=False)
+            self._answers.names += more
+            self._taken = names
+
+    def close(self) -> None:
+        """Give it back."""
+        self._answers.names -= self._taken
 
 
 class _Stream:

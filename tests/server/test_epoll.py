@@ -413,6 +413,34 @@ def test_what_a_member_no_longer_waits_for_is_not_done_in_the_next_turn(
     assert [len(member.told) for member in waiting] == [0, 1]
 
 
+def test_what_was_left_is_not_taken_for_one_who_got_the_same_number(
+    members: EpollSet, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(epoll, "monotonic", clock.seconds)
+    everyone = [make(tcp=True) for _ in range(2)]
+    for member in everyone:
+        member.on_read = lambda: clock.advance(TURN_SECONDS * 2)
+        members.addReader(member)
+        member.peer.sendall(b"x")
+        member.peer.shutdown(socket.SHUT_WR)
+        member.sock.shutdown(socket.SHUT_WR)  # so that it is over, which is told unasked
+    turn(members)
+    (waiting,) = [member for member in everyone if not member.told]
+    members.removeReader(waiting)
+    newcomer = make(tcp=True)
+    number = waiting.sock.fileno()
+    waiting.sock.close()
+    os.dup2(newcomer.sock.fileno(), number)
+    moved: Any = Member(socket.socket(fileno=number), newcomer.peer)
+    moved.sock.setblocking(False)
+    members.addReader(moved)
+    members.doRead()
+    assert moved.told == []
+    members.removeReader(moved)
+    moved.sock.close()
+
+
 def test_one_that_waits_for_nothing_learns_that_it_was_reset(members: EpollSet, make: Make) -> None:
     member = make(tcp=True)
     member.connected = True

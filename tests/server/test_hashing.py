@@ -15,7 +15,8 @@ from tcpdl.content.digests import STEP, Digests
 from tcpdl.content.directory import Directory
 from tcpdl.content.source import File
 from tcpdl.digest import FileEnded
-from tcpdl.server.hashing import FILES_MOST, Hashing, NotWanted
+from tcpdl.server import hashing
+from tcpdl.server.hashing import STEPS_MOST, Busy, Hashing, NotWanted
 from tcpdl.server.working import Stopped
 from tcpdl.wire.names import parse_name
 from tests.server.native_client import Work
@@ -47,9 +48,10 @@ class Folder:
         """Ask for the digest of a file that is closed at once; it will be in the list, or what
         went wrong."""
         file = self.open(name)
-        done = self.hashing.find(file, wanted)
-        file.close()
-        return outcome(done)
+        try:
+            return outcome(self.hashing.find(file, wanted))
+        finally:
+            file.close()
 
 
 def outcome(done: Deferred[bytes]) -> list[Any]:
@@ -126,15 +128,49 @@ def test_what_nobody_waits_for_any_more_is_not_computed(
     assert len(again) == 1, "another may ask for it"
 
 
-def test_few_files_are_hashed_at_a_time(folder: Folder) -> None:
-    names = [f"file-{number}" for number in range(FILES_MOST + 3)]
-    digests = [folder.make(name) for name in names]
-    found = [folder.ask(name) for name in names]
-    assert len(folder.work.jobs) == FILES_MOST
-    while folder.work.jobs:
-        assert len(folder.work.jobs) <= FILES_MOST
+def test_a_long_file_keeps_no_short_one_waiting(folder: Folder) -> None:
+    for number in range(4):
+        folder.make(f"long-{number}", 6 * STEP)
+    digest = folder.make("short", 10)
+    long = [folder.ask(f"long-{number}") for number in range(4)]
+    short = folder.ask("short")
+    for _ in range(6):
+        assert len(folder.work.jobs) <= STEPS_MOST
         folder.work.release(1)
-    assert found == [[digest] for digest in digests]
+    assert short == [digest]
+    assert long == [[]] * 4
+    leave_nothing(folder)
+
+
+def test_so_many_files_at_a_time(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "FILES_MOST", 3)
+    digests = [folder.make(f"file-{number}", 10) for number in range(4)]
+    found = [folder.ask(f"file-{number}") for number in range(3)]
+    with pytest.raises(Busy):
+        folder.ask("file-3")
+    found.append(folder.ask("file-2"))
+    leave_nothing(folder)
+    found.append(folder.ask("file-3"))
+    leave_nothing(folder)
+    assert found == [[digest] for digest in (*digests[:3], digests[2], digests[3])]
+
+
+def test_who_leaves_is_let_go_while_others_have_their_turn(folder: Folder) -> None:
+    for number in range(STEPS_MOST):
+        folder.make(f"long-{number}", 6 * STEP)
+        folder.ask(f"long-{number}")
+    folder.make("a")
+    leaves = [True]
+    found = folder.ask("a", lambda: leaves[0])
+    leaves[0] = False
+    folder.work.release(1)
+    assert found == [NotWanted]
+    leave_nothing(folder)
+
+
+def leave_nothing(folder: Folder) -> None:
+    while folder.work.jobs:
+        folder.work.release(1)
 
 
 def test_a_file_that_becomes_shorter(folder: Folder) -> None:

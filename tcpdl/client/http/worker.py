@@ -43,6 +43,11 @@ class Worker(crew.Worker):
         """The head of `answer` has been read; its body comes next."""
         self._answer = answer
 
+    @property
+    def outstanding(self) -> int:
+        start, end = self._span
+        return end - start
+
     def give_back(self) -> None:
         """Let others fetch what did not come. The lock is to be held."""
         self._job.plan.give_back(*self._span)
