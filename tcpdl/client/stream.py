@@ -48,7 +48,7 @@ def stream(
         except Changed:
             raise
         except Damaged:
-            damaged += 1
+            damaged = 1 if reading.written > before else damaged + 1
             if damaged == DAMAGED_MOST:
                 raise
             if note is not None:

@@ -199,9 +199,12 @@ def test_digest_in_the_native_dialect(native: NativeServer, get: Get, tmp_path: 
     location = native.put(b"f", DATA)
     with pytest.raises(Damaged):
         get(location, expected=[WRONG])
-    assert list(get.folder.iterdir()) == []
-    assert get(location, expected=[SHA256]).verified
+    assert not get.path.exists()
+    fetched = get(location, expected=[SHA256])
+    # The server vouched for all of it, so it was kept, in case the digest had been mistyped.
+    assert (fetched.verified, fetched.kept) == (True, len(DATA))
     assert get.path.read_bytes() == DATA
+    assert [path.name for path in get.folder.iterdir()] == [get.path.name]
     assert get(location, expected=[SHA256]).unchanged
     with pytest.raises(Damaged):
         get(location, expected=[WRONG])
