@@ -1,7 +1,8 @@
 """How HTTP answers for a folder: as a page, as JSON, as an archive, as a list of digests.
 
 Imports `web`, `content` and the modules beside it. All of it is made in threads, a piece at a time:
-an archive, however large, takes no more memory than the piece that is being sent.
+an archive, however large, takes no more memory than the piece that is being sent, and the names of
+the folder that it is in the middle of.
 """
 
 from __future__ import annotations

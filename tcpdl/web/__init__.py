@@ -1,4 +1,4 @@
-"""What HTTP is answered with: requests, conditions, ranges, pages, archives. No I/O of its own.
+"""What HTTP is answered with: requests, conditions, ranges, pages, archives. No sockets.
 
 Imports `wire`, `digest`, `content`, and the libraries that parse requests and render pages.
 """

@@ -413,6 +413,28 @@ def test_what_a_member_no_longer_waits_for_is_not_done_in_the_next_turn(
     assert [len(member.told) for member in waiting] == [0, 1]
 
 
+def test_what_was_left_does_not_wait_for_something_else(
+    members: EpollSet, parent: Parent, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That one was reset is told once, so the set is not ready again for it."""
+    clock = Clock()
+    monkeypatch.setattr(epoll, "monotonic", clock.seconds)
+    slow, quiet = make(tcp=True), make(tcp=True)
+    slow.on_read = lambda: clock.advance(TURN_SECONDS * 2)
+    quiet.connected = True
+    members.addReader(slow)
+    members.addReader(quiet)
+    members.removeReader(quiet)
+    slow.peer.sendall(b"x")
+    reset(quiet.peer)
+    turn(members)
+    assert slow.told == ["read"]
+    if not quiet.told:  # the kernel had it come second, as it came about
+        assert idle(members)
+        parent.clock.advance(0)
+    assert quiet.told == ["lost"]
+
+
 def test_what_was_left_is_not_taken_for_one_who_got_the_same_number(
     members: EpollSet, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,18 @@ def test_flipped_byte(where: int, lag: int, server: NativeServer, sink: Sink) ->
     assert server.gets[1].offset == where // CHUNK * CHUNK
 
 
+def test_one_chunk_after_the_other_is_damaged(server: NativeServer, sink: Sink) -> None:
+    """Each of them comes right the next time, so nothing is wrong for good."""
+
+    def damage(asked: Asked, pieces: Pieces) -> Pieces:
+        return flip(server.gets[-1].offset + CHUNK)(asked, pieces)
+
+    server.hook = damage
+    sink.run(server.put(b"f", sink.data))
+    assert sink.got == sink.data
+    assert server.connections > DAMAGED_MOST
+
+
 @pytest.mark.parametrize("where", [0, SIZE - 1])
 def test_always_flipped(where: int, server: NativeServer, sink: Sink) -> None:
     server.hook = flip(where)
