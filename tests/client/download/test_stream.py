@@ -124,7 +124,7 @@ def test_one_chunk_after_the_other_is_damaged(server: NativeServer, sink: Sink) 
     """Each of them comes right the next time, so nothing is wrong for good."""
 
     def damage(asked: Asked, pieces: Pieces) -> Pieces:
-        return flip(server.gets[-1].offset + CHUNK)(asked, pieces)
+        yield from flip(server.gets[-1].offset + CHUNK)(asked, pieces)
 
     server.hook = damage
     sink.run(server.put(b"f", sink.data))
