@@ -49,8 +49,14 @@ LAYERS = {
     "tcpdl.protocol": Layer(
         ("twisted", "zope", "tcpdl.wire", "tcpdl.digest", "tcpdl.protocol"),
     ),
+    "tcpdl.options": Layer(
+        ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.server", "tcpdl.options")
+    ),
     "tcpdl.service": Layer(
-        ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web", "tcpdl.server")
+        (
+            *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web"),
+            *("tcpdl.server", "tcpdl.options"),
+        )
     ),
     "tcpdl.client": Layer(
         ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.client"), in_functions=("rich",)

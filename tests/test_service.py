@@ -19,8 +19,9 @@ from twisted.python import usage
 
 import tcpdl
 from tcpdl.content.directory import Symlinks
+from tcpdl.options.serving import DEFAULT_PORT
 from tcpdl.server.listening import CannotListen
-from tcpdl.service import DEFAULT_PORT, Options, make_daemon, makeService
+from tcpdl.service import Options, make_daemon, makeService
 
 SECONDS = 30
 """After this long, a process that should have ended or answered is taken to hang."""

@@ -1,0 +1,1 @@
+"""The daemon's options, a module for each subject; `options.daemon` puts them together."""

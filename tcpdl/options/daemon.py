@@ -1,0 +1,57 @@
+"""The daemon's command line, put together of the modules beside it. Imports Twisted."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+from twisted.python import usage
+
+import tcpdl
+from tcpdl.options.serving import ServingOptions
+
+
+class Options(ServingOptions):
+    """The daemon's command line."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Hands out the files below a folder to any program that opens a TCP connection, sends "
+        "a file's name and reads the answer."
+    )
+
+    compData = usage.Completions(
+        descriptions={"echo-reply": "text", "quiet-period": "milliseconds"},
+        optActions={
+            "root": usage.CompleteDirs(descr="folder"),
+            "state-dir": usage.CompleteDirs(descr="folder"),
+            "interface": usage.CompleteNetInterfaces(descr="address"),
+            "symlinks": usage.CompleteList(["inside", "never"]),
+            "listen": usage.CompleteList(["tcp:", "tcp6:", "unix:", "ssl:", "systemd:"]),
+        },
+        multiUse=["listen"],
+    )
+
+    def opt_version(self) -> NoReturn:
+        """Print the version of tcpdl and exit."""
+        print(f"tcpdl {tcpdl.__version__}")
+        sys.exit(0)
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Parse `options`. Raises `usage.UsageError`; below twistd or twist, which would print
+        the whole help for it, says what is wrong in one line and exits with 2."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            if self.parent is None:
+                raise
+            leave(f"{error} (see --help)", 2)
+
+    def postOptions(self) -> None:
+        self.check_serving()
+
+
+def leave(message: str, status: int) -> NoReturn:
+    """End the program, which says why in one line."""
+    sys.stderr.write(f"tcpdl: {message}\n")
+    raise SystemExit(status)

@@ -1,0 +1,121 @@
+"""Options that say what is served, and where. Imports Twisted, `server` and `content`."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.python import usage
+
+from tcpdl.content.directory import Symlinks
+from tcpdl.options.reading import number
+from tcpdl.server.raw import QUIET_MILLISECONDS
+from tcpdl.wire.raw import DEFAULT_ENCODINGS, parse_encodings
+
+DEFAULT_PORT = 8080
+
+
+class ServingOptions(usage.Options):
+    """What is served, and where."""
+
+    optParameters = [
+        [
+            "port",
+            "p",
+            None,
+            f"Port to serve files on ({DEFAULT_PORT} unless --listen is given).",
+            number("--port", "a port number", 65535),
+        ],
+        [
+            "interface",
+            "i",
+            None,
+            "Address to listen on; every address, IPv4 and IPv6, if left out.",
+        ],
+        ["root", "r", ".", "Folder whose files are handed out."],
+        [
+            "echo-port",
+            None,
+            None,
+            "Port for the echo service (RFC 862); none if left out.",
+            number("--echo-port", "a port number", 65535),
+        ],
+        ["echo-reply", None, None, "Answer every message on the echo port with this text instead."],
+        ["echo-encoding", None, "utf-8", "Encoding of the text of --echo-reply."],
+        [
+            "quiet-period",
+            None,
+            QUIET_MILLISECONDS,
+            "Milliseconds of silence that end a name which nothing else ended; 0: wait on.",
+            number("--quiet-period", "a whole number of milliseconds", 60_000),
+        ],
+        [
+            "name-encodings",
+            None,
+            ",".join(DEFAULT_ENCODINGS),
+            "Encodings that names are read in; the first under which a file has the name wins.",
+        ],
+        [
+            "symlinks",
+            None,
+            "inside",
+            "Symbolic links: 'inside' follows those that stay below the root, 'never' none.",
+        ],
+        [
+            "state-dir",
+            None,
+            None,
+            "Folder to keep the digests of files in; they are kept in memory if left out.",
+        ],
+    ]
+    optFlags = [
+        ["index", None, "Over HTTP, be a web site: a folder's index.html is its page."],
+        [
+            "precompressed",
+            None,
+            "Send NAME.zst or NAME.gz for NAME over HTTP, to who takes it, unless it is older.",
+        ],
+        ["hidden", None, "Hand out files whose name, or whose folder's, begins with a dot."],
+        [
+            "no-sendfile",
+            None,
+            "Read and write files instead of sendfile(2), if a kernel's is faulty.",
+        ],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Serve files on this Twisted endpoint too, as in tcp:8081:interface=127.0.0.1 or
+        unix:/run/tcpdl.sock; may be given several times."""
+        self["listen"].append(endpoint)
+
+    opt_l = opt_listen
+
+    def check_serving(self) -> None:
+        """Raises `usage.UsageError`."""
+        if self["port"] is None and not self["listen"]:
+            self["port"] = DEFAULT_PORT
+        if not os.path.isdir(self["root"]):
+            problem = "is not a folder" if os.path.exists(self["root"]) else "does not exist"
+            raise usage.UsageError(f"--root: {self['root']!r} {problem}")
+        if not os.access(self["root"], os.R_OK | os.X_OK):
+            raise usage.UsageError(f"--root: this user may not read {self['root']!r}")
+        try:
+            self["name-encodings"] = parse_encodings(self["name-encodings"])
+        except ValueError as error:
+            raise usage.UsageError(f"--name-encodings: {error}") from None
+        try:
+            self["symlinks"] = Symlinks(self["symlinks"])
+        except ValueError:
+            raise usage.UsageError("--symlinks: choose 'inside' or 'never'") from None
+        if self["echo-reply"] is not None:
+            if self["echo-port"] is None:
+                raise usage.UsageError("--echo-reply needs --echo-port")
+            if not self["echo-reply"]:
+                raise usage.UsageError("--echo-reply: the text is empty; leave the option out")
+            try:
+                self["echo-reply"] = self["echo-reply"].encode(self["echo-encoding"])
+            except (LookupError, UnicodeError) as error:
+                raise usage.UsageError(f"--echo-encoding: {error}") from None
