@@ -61,6 +61,15 @@ class File(NamedTuple):
         """Whether it is as it was when it was opened."""
         return identity_of(os.fstat(self.fd)) == self.identity
 
+    def written_over(self) -> bool:
+        """Whether what was read of it since it was opened may be of two versions.
+
+        One that has only become longer is not taken for such: most of those are appended to. Nor is
+        one that was replaced, removed, or given to somebody else: its bytes are what they were.
+        """
+        status = os.fstat(self.fd)
+        return status.st_mtime_ns != self.identity.mtime_ns and status.st_size <= self.size
+
     def close(self) -> None:
         os.close(self.fd)
 

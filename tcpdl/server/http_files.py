@@ -330,7 +330,9 @@ def _send_one(
         data = _read_at_once(file, start, end - start) if end - start <= AT_ONCE_MOST else None
     if data is None:
         exchange.transport.write(exchange.connection.start(status, exchange.request) + encoded)
-        return _send(exchange, file, status, [(b"", start, end)], b"")
+        # The last byte by itself: once it is sent, all looks whole.
+        parts = [(b"", start, end - 1), (b"", end - 1, end)]
+        return _send(exchange, file, status, parts, b"")
     exchange.write_encoded(status, encoded, data)
     return None
 
@@ -342,16 +344,19 @@ async def _send(
     parts: list[tuple[bytes, int, int]],
     tail: bytes,
 ) -> None:
-    """Send ranges of `file`, each after some bytes, and the `tail`."""
+    """Send ranges of `file`, each after some bytes, and the `tail`; nothing more, once the file was
+    written over."""
     sent = begun = 0
     try:
         for head, start, end in parts:
+            _check(file)
             if head:
                 exchange.transport.write(head)
             begun = exchange.bytes_sent
             await send_file(exchange.transport, file.fd, start, end - start)
             sent += end - start
         if tail:
+            _check(file)
             exchange.transport.write(tail)
     except LOST as problem:
         if isinstance(problem, FileCutShort):
@@ -361,6 +366,11 @@ async def _send(
         exchange.note(BROKEN_OFF, sent)
         raise Gone from None
     exchange.note(status, sent)
+
+
+def _check(file: File) -> None:
+    if file.written_over():
+        raise FileCutShort(0, 0, "it was written over")
 
 
 def _wants_sha256(value: str) -> bool:
@@ -383,7 +393,7 @@ def _read_at_once(file: File, start: int, count: int) -> bytes | None:
         data = os.pread(file.fd, count, start)
     except OSError:
         return None
-    return data if len(data) == count else None
+    return data if len(data) == count and not file.written_over() else None
 
 
 def _digest_at_once(file: File) -> bytes | None:

@@ -328,6 +328,8 @@ class _Stream:
             if self._chunked and file.size:
                 transport.write(b"%x\r\n" % file.size)
             await send_file(transport, file.fd, 0, file.size)
+            if file.written_over():
+                raise archives.ChangedWhileRead("a file was written over")
             if not self._chunked:
                 exchange.connection.promise()  # which the file's end has made good
             elif file.size:

@@ -120,10 +120,15 @@ class Raw(LingeringProtocol):
         sent.addBoth(self._sent, file, spelling)
 
     def _sent(self, result: int | Failure, file: File, name: bytes) -> None:
+        mixed = file.written_over()
         file.close()
-        if isinstance(result, Failure):
-            lost = result.check(ConnectionDone, ConnectionLost, ConnectionAborted)
-            why = "the connection was lost" if lost else result.value
+        if mixed or isinstance(result, Failure):
+            if isinstance(result, int):
+                why: object = "it was written over meanwhile"
+            elif result.check(ConnectionDone, ConnectionLost, ConnectionAborted):
+                why = "the connection was lost"
+            else:
+                why = result.value
             self.transport.abortConnection()
             _log.info("{peer} did not get all of {name}: {why}", **self._said(name, why))
         else:

@@ -76,8 +76,9 @@ def zip(source: Source, name: Name) -> Iterator[bytes | Content]:  # noqa: A001
     """The folder called `name` as a zip archive, in which files are stored as they are.
 
     Symbolic links are the files that they lead to: programs disagree about others. For threads;
-    the iterator raises `ChangedWhileRead` if a file becomes shorter. Raises a subclass of
-    `NotServed`, or `TooManyNames`, when it is called, which takes as long as to list all names.
+    the iterator raises `ChangedWhileRead` if a file becomes shorter or is written over. Raises a
+    subclass of `NotServed`, or `TooManyNames`, when it is called, which takes as long as to list
+    all names.
     """
     archive = Zip()
 
@@ -169,6 +170,8 @@ def _read(file: File) -> Iterator[bytes]:
             raise ChangedWhileRead(f"a file became shorter: it ends at {offset}, not {file.size}")
         yield piece
         offset += len(piece)
+    if file.written_over():
+        raise ChangedWhileRead("a file was written over")
 
 
 def _members(

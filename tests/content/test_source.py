@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ def open_file(root: Path, name: bytes = b"file") -> File:
         return directory.open_file(parse_name(name))
     finally:
         directory.close()
+
+
+def outlast(root: Path) -> None:
+    """Return once a change of the file would bear another stamp than its last."""
+    ctime = os.stat(root / "file").st_ctime_ns
+    while True:  # until the clock that the kernel stamps with has ticked
+        (root / "clock").touch()
+        if os.stat(root / "clock").st_ctime_ns > ctime:
+            return
 
 
 def look(root: Path, name: bytes, symlinks: Symlinks = Symlinks.INSIDE) -> Entry | type[NotServed]:
@@ -111,11 +121,7 @@ def rewrite_and_hide_it(path: Path) -> None:
 @pytest.mark.parametrize("change", [rewrite, append, rewrite_and_hide_it, Path.unlink])
 def test_change_is_noticed(root: Path, change: object) -> None:
     file = open_file(root)
-    ctime = file.identity.ctime_ns
-    while True:  # until the clock that the kernel stamps with has ticked
-        (root / "clock").touch()
-        if os.stat(root / "clock").st_ctime_ns > ctime:
-            break
+    outlast(root)
     assert file.still_same()
     assert callable(change)
     change(root / "file")
@@ -237,6 +243,42 @@ def test_no_list(root: Path, name: bytes, problem: type[NotServed]) -> None:
             directory.pick(asked, [], content_most=0)
     finally:
         directory.close()
+
+
+def _write_over(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"CON")
+
+
+def _append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b" and more")
+
+
+def _replace(path: Path) -> None:
+    path.with_name("other").write_bytes(b"other")
+    path.with_name("other").rename(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "mixed"),
+    [
+        (_write_over, True),
+        (lambda path: os.truncate(path, 3), True),
+        (_append, False),
+        (_replace, False),
+        (Path.unlink, False),
+        (lambda path: path.chmod(0), False),
+        (lambda path: path.rename(path.with_name("elsewhere")), False),
+    ],
+)
+def test_written_over(root: Path, change: Callable[[Path], None], mixed: bool) -> None:
+    file = open_file(root)
+    assert not file.written_over()
+    outlast(root)
+    change(root / "file")
+    assert file.written_over() is mixed
+    file.close()
 
 
 # A stamp that the wire cannot express must not end an answer. Not all file systems have such.

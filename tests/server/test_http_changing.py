@@ -10,7 +10,7 @@ import pytest
 
 from tcpdl.server import http_files
 from tests.server.conftest import Connect, Log
-from tests.server.http_client import Client, HttpServer, get, settle
+from tests.server.http_client import Client, HttpServer, get, outlast, settle
 
 LARGE = os.urandom(6_000_000)
 
@@ -64,6 +64,18 @@ def test_a_file_becomes_shorter(
     os.truncate(server.root / "large", left)
     assert_broken_off(client, server, log)
     assert descriptors() == before + 2  # those of the connection just made
+
+
+@pytest.mark.parametrize("fields", [[], ["Range: bytes=1000-"], ["Range: bytes=0-9,1000-"]])
+def test_a_file_is_written_over(
+    fields: list[str], client: Client, server: HttpServer, log: Log
+) -> None:
+    """What has been sent and what would be are of two versions."""
+    client.say(get("/large", *fields), get("/small"))
+    outlast(server.root / "large")
+    with (server.root / "large").open("r+b") as file:
+        file.write(LARGE[::-1])
+    assert_broken_off(client, server, log)
 
 
 @pytest.mark.parametrize("size", [50_000, 100_000])

@@ -17,7 +17,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from tcpdl.server.http_exchange import BROKEN_OFF
 from tcpdl.web.archives import SMALL
 from tests.server.conftest import Connect, Log
-from tests.server.http_client import Client, HttpServer, get, settle
+from tests.server.http_client import Client, HttpServer, get, outlast, settle
 
 STREAMS = ["/?archive=tar", "/?archive=zip", "/?sums=sha256", "/?sums=blake3"]
 LARGE = 1_000_000
@@ -224,10 +224,26 @@ def assert_broken_off(client: Client, server: HttpServer, log: Log) -> None:
     assert server.connect().fetch("/folder/file").body == b"content"
 
 
+def shorten(path: Path) -> None:
+    os.truncate(path, 1000)
+
+
+def write_over(path: Path) -> None:
+    outlast(path)
+    with path.open("r+b") as file:
+        file.write(b"over")
+
+
 @pytest.mark.parametrize("target", ["/?archive=tar", "/?archive=zip"])
 @pytest.mark.parametrize("minor", [0, 1])
-def test_a_file_becomes_shorter(
-    target: str, minor: int, server: HttpServer, log: Log, descriptors: Callable[[], int]
+@pytest.mark.parametrize("change", [shorten, write_over])
+def test_a_file_becomes_shorter_or_is_written_over(
+    target: str,
+    minor: int,
+    change: Callable[[Path], None],
+    server: HttpServer,
+    log: Log,
+    descriptors: Callable[[], int],
 ) -> None:
     """While it is being sent, or after its size was promised: a reset, not a well-formed end."""
     client = server.connect("tcp")
@@ -237,7 +253,7 @@ def test_a_file_becomes_shorter(
     while not any(b"large-0" in piece for piece in client.connection.drain().split(b"\0")):
         server.work.release(1)
     for number in range(8):
-        os.truncate(server.root / f"large-{number}", 1000)
+        change(server.root / f"large-{number}")
     server.work.hold = False
     server.work.release()
     assert_broken_off(client, server, log)

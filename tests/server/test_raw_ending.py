@@ -24,6 +24,7 @@ from tcpdl.server.lingering import (
     STALL_SECONDS,
 )
 from tcpdl.server.raw import REQUEST_SECONDS, RawFactory
+from tests.server.http_client import outlast
 
 if TYPE_CHECKING:
     from tests.server.conftest import Log, RawServer
@@ -193,6 +194,20 @@ def test_a_file_that_ends_early_resets_the_client(server: RawServer, log: Log) -
     assert log.lines == [
         f"{PEER} did not get all of large: 700000 of 1000000 bytes sent: the file became shorter"
     ]
+    nothing_is_left(server)
+
+
+def test_a_file_that_is_written_over_resets_the_client(server: RawServer, log: Log) -> None:
+    """What has been sent and what would be are of two versions."""
+    connection = asked(server, b"large", "tcp")
+    outlast(server.root / "large")
+    with (server.root / "large").open("r+b") as file:
+        file.write(CONTENT[::-1])
+    connection.drain()
+    server.clock.advance(0)
+    with pytest.raises(ConnectionResetError):
+        connection.read_to_end()
+    assert log.lines == [f"{PEER} did not get all of large: it was written over meanwhile"]
     nothing_is_left(server)
 
 
