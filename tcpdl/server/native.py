@@ -26,6 +26,7 @@ from tcpdl.server.plain import plain
 from tcpdl.server.working import Workers
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
+from tcpdl.wire.login import Login
 from tcpdl.wire.native import Answer, ProtocolError, Request
 
 IDLE_SECONDS = 120.0
@@ -83,6 +84,8 @@ class Native(AnsweringProtocol):
                     self._greet()
                 if request is None:
                     break
+                if isinstance(request, Login):
+                    continue
                 self._requests.append(request)
         except ProtocolError as problem:
             _log.info("{peer} spoke nonsense: {why}", peer=self.peer, why=problem)

@@ -1,6 +1,6 @@
 """From the bytes of a native connection to messages, in the order in which they may come.
 
-Imports `wire.native`. Pure: bytes go in with `feed`, messages come out of `next`. `FOLLOWS` is the
+Imports its neighbours. Pure: bytes go in with `feed`, messages come out of `next`. `FOLLOWS` is the
 one table of what may follow what. A message that is too long, unknown or out of place is refused as
 soon as its header has been read, so that nothing a peer announces is ever buffered beyond what
 `FORMS` allows.
@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from tcpdl.wire.login import Login
 from tcpdl.wire.native import (
     FATAL,
     FORMS,
@@ -62,6 +63,7 @@ FOLLOWS: dict[State, dict[type[Any], State]] = {
         GetDigests: State.REQUESTS,
         Tree: State.REQUESTS,
         Pick: State.REQUESTS,
+        Login: State.REQUESTS,
     },
     State.ANSWER: {
         FileInfo: State.FILE,
@@ -84,7 +86,8 @@ FOLLOWS: dict[State, dict[type[Any], State]] = {
     State.OVER: {},
 }
 """Which message may come in a state, and the state it leads to. An answer's parts all bear the id
-of its request, so the table needs to know of no other answer."""
+of its request, so the table needs to know of no other answer. What is optional and may not come is skipped, as what
+is not known."""
 
 _KINDS: dict[int, type[Any]] = {form.type: kind for kind, form in FORMS.items()}
 
@@ -150,7 +153,7 @@ class Incoming:
             self._start = 0
         self._buffer += data
 
-    def next(self) -> Request | Answer | None:
+    def next(self) -> Request | Answer | Login | None:
         """The next message, or `None` if more bytes are wanted.
 
         After a `Chunk`, its run is to be taken first. Raises `ProtocolError`, and the same again
@@ -166,7 +169,7 @@ class Incoming:
             self._refusal = refusal
             raise
 
-    def _next(self) -> Request | Answer | None:
+    def _next(self) -> Request | Answer | Login | None:
         while True:
             if self._skip:
                 skipped = min(self._skip, self.buffered)
@@ -212,12 +215,12 @@ class Incoming:
         number, flags, request, length = HEADER.unpack(header)
         if flags:
             raise ProtocolError(f"flags {flags:#x} in a header, where none are defined")
-        if number >= OPTIONAL:
+        kind = _KINDS.get(number)
+        if number >= OPTIONAL and kind not in FOLLOWS[self._state]:
             if length > OPTIONAL_MOST:
                 raise ProtocolError(f"an optional message of {length} bytes")
             self._skip = length
             return None
-        kind = _KINDS.get(number)
         if kind is None:
             raise ProtocolError(f"a message of the unknown type {number:#04x}")
         name = kind.__name__
@@ -238,11 +241,11 @@ class Incoming:
         self._need = length
         return None
 
-    def _message(self, body: bytes | bytearray) -> Request | Answer:
+    def _message(self, body: bytes | bytearray) -> Request | Answer | Login:
         kind: Any = self._kind
         self._kind = None
         self._need = HEADER.size
-        message: Request | Answer = kind.parse(self._number, body)
+        message: Request | Answer | Login = kind.parse(self._number, body)
         self._advance(kind)
         if isinstance(message, Error):
             self._end(message)

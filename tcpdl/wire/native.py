@@ -1,4 +1,4 @@
-"""The messages of the native dialect, to bytes and back. Pure; imports `wire.names`.
+"""The messages of the native dialect, to bytes and back. Pure; imports its neighbours.
 
 PROTOCOL.md section 4 is the specification. Every message is a header of eight bytes and a body.
 The body of a `Chunk` is a run of a file's bytes, which this code never touches: it may be sent by
@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple, Protocol
 
+from tcpdl.wire import login
 from tcpdl.wire.names import MAX_NAME
 
 MAGIC = b"\0tcpdl"
@@ -37,7 +38,6 @@ _END = struct.Struct("!II")  # milliseconds held, packs
 
 DIGEST_SIZE = 32
 TAG_SIZE = 16
-
 ANY_TAG = bytes(TAG_SIZE)
 """In a request: whatever the file is now."""
 
@@ -83,6 +83,8 @@ NOT_A_FOLDER = 4
 UNAVAILABLE = 5
 CHANGED = 6
 BAD_RANGE = 7
+LOGIN_NEEDED = 8
+NOT_ALLOWED = 9
 NOT_UNDERSTOOD = 64
 TOO_SLOW = 65
 
@@ -434,6 +436,7 @@ FORMS: dict[type[Message], Form] = {
     Pack: Form(0x45, 8 + DIGEST_SIZE, PACK_MOST),
     End: Form(0x4E, 8, 256),
     Error: Form(0x4F, 2, 2 + SENTENCE_MOST),
+    login.Login: Form(OPTIONAL, 2, 1 + login.PROOF_MOST),
 }
 """All messages. `FileInfo` and `End` may become longer: what is not known of them is skipped."""
 

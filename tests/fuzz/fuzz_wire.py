@@ -17,6 +17,7 @@ from typing import Any
 
 from tcpdl.wire import native
 from tcpdl.wire.exchange import FOLLOWS, Incoming, Room, State
+from tcpdl.wire.login import Login
 from tcpdl.wire.names import MAX_NAME
 from tcpdl.wire.native import Chunk, ProtocolError, encode, preface
 from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LISTED, PACKED_FILE_MOST, Damaged, Entry
@@ -82,7 +83,7 @@ def one_side(state: State, data: bytes) -> None:
     messages, _, _ = whole
     for _, message in messages:
         again = encode(message)  # what can be read can be sent
-        if isinstance(message, native.Request):
+        if isinstance(message, (native.Request, Login)):
             # A request has one encoding, so what was understood is what was sent.
             assert again in stream
     for _, message in messages[:-1]:
@@ -209,7 +210,7 @@ def header(kind: int, length: int, number: int = 1, flags: int = 0) -> bytes:
 
 def from_client(hello: bytes) -> dict[str, bytes]:
     get = encode(native.Get(1, b"hello.txt"))
-    skipped = header(0x80, 0) + header(0xFF, 3) + b"abc"
+    skipped = header(0x81, 0) + header(0xFF, 3) + b"abc"
     return {
         "server preface-alone": hello,
         "server preface-cut-off": hello[:5],
@@ -229,7 +230,11 @@ def from_client(hello: bytes) -> dict[str, bytes]:
         "server pick-too-long": hello + header(4, LONGEST_PICK + 1),
         "server several": hello + get + encode(native.Tree(1, b"")) + get[:8],
         "server optional-between": hello + skipped + get + skipped,
-        "server optional-too-long": hello + header(0x80, native.OPTIONAL_MOST + 1),
+        "server optional-too-long": hello + header(0x81, native.OPTIONAL_MOST + 1),
+        "server login": hello + encode(Login.with_password(b"ann", b"secret")) + get,
+        "server login-of-another-scheme": hello + get + encode(Login(7, 0xFF, b"?")),
+        "server login-too-long": hello + header(0x80, 1026),
+        "server login-of-nothing": hello + header(0x80, 1) + b"\1",
         "server flags": hello + header(1, 40, flags=1),
         "server unknown-type": hello + header(0x7F, 0),
         "server answer-from-a-client": hello + encode(native.End(1)),
@@ -271,6 +276,7 @@ def from_server(hello: bytes) -> dict[str, bytes]:
         "client error-about-nothing": hello + info + encode(native.Error(0, 5, "later")),
         "client pack-longest": hello + header(0x45, native.PACK_MOST) + b"p" * 50,
         "client pack-too-long": hello + header(0x45, native.PACK_MOST + 1),
+        "client login-from-a-server": hello + info + encode(Login.with_token(b"t")) + run + end,
         "client request-from-a-server": hello + encode(native.Tree(1, b"")),
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tcpdl.wire.exchange import FOLLOWS, Incoming, State
+from tcpdl.wire.login import TOKEN, Login
 from tcpdl.wire.native import (
     ABSENT,
     FATAL,
@@ -42,13 +43,13 @@ SLOW = Error(0, TOO_SLOW, "too slow")
 ONE_OF_EACH: list[Any] = [
     *(Get(7, b"f"), GetDigests(7, b"f"), Tree(7, b"f"), Pick(7, b"f", (b"g",))),
     *(INFO, Chunk(7, 5), DIGEST, DigestList(7, 0, (b"d" * 32,)), PACK),
-    *(End(7), Error(7, UNAVAILABLE, "why")),
+    *(End(7), Error(7, UNAVAILABLE, "why"), Login(7, TOKEN, b"token")),
 ]
 KINDS = [type(message) for message in ONE_OF_EACH]
 
 # Section 4 of the specification once more: what may come in each state, and where it leads.
 MAY_COME: dict[State, dict[State, set[type[Any]]]] = {
-    State.REQUESTS: {State.REQUESTS: {Get, GetDigests, Tree, Pick}},
+    State.REQUESTS: {State.REQUESTS: {Get, GetDigests, Tree, Pick, Login}},
     State.ANSWER: {State.FILE: {FileInfo}, State.TREE: {Pack}, State.ANSWER: {End, Error}},
     State.FILE: {State.FILE: {Chunk, Digest, DigestList}, State.ANSWER: {End, Error}},
     State.TREE: {State.TREE: {Pack}, State.ANSWER: {End, Error}},
@@ -100,6 +101,11 @@ def test_what_follows(state: State, message: Any) -> None:
     incoming = arrived(state)
     if not led:
         assert kind not in FOLLOWS[state]
+        if kind is Login:  # which is optional, so it is skipped
+            incoming.feed(encode(message))
+            assert incoming.next() is None
+            assert incoming.state is state
+            return
         length = message.length if kind is Chunk else len(message.body())
         why = refused(incoming, header(FORMS[kind].type, length))
         assert why == f"{kind.__name__} where {state.value} should come"
@@ -125,6 +131,7 @@ LENGTHS = {
     Pack: (40, 4_194_304),
     End: (8, 256),
     Error: (2, 1026),
+    Login: (2, 1025),
 }
 
 
@@ -257,7 +264,7 @@ def test_ids_of_requests_are_free() -> None:
 
 
 @pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("number", [OPTIONAL, 0xFF])
+@pytest.mark.parametrize("number", [OPTIONAL + 1, 0xFF])
 @pytest.mark.parametrize("length", [0, 1, 100, OPTIONAL_MOST])
 def test_optional_messages_are_skipped(state: State, number: int, length: int) -> None:
     incoming = arrived(state)
@@ -280,7 +287,7 @@ def test_optional_messages_are_skipped(state: State, number: int, length: int) -
 def test_optional_message_holds_no_memory(state: State) -> None:
     incoming = arrived(state)
     before = incoming.between
-    incoming.feed(header(OPTIONAL, OPTIONAL_MOST))
+    incoming.feed(header(OPTIONAL + 1, OPTIONAL_MOST))
     for left in range(OPTIONAL_MOST, 0, -1024):
         assert incoming.next() is None
         assert incoming.wanted == left
@@ -295,4 +302,4 @@ def test_optional_message_holds_no_memory(state: State) -> None:
 @pytest.mark.parametrize("length", [OPTIONAL_MOST + 1, 0xFFFFFFFF])
 def test_too_long_an_optional_message(length: int) -> None:
     for state in State:
-        assert "optional" in refused(arrived(state), header(OPTIONAL, length))
+        assert "optional" in refused(arrived(state), header(OPTIONAL + 1, length))

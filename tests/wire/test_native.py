@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
+from tcpdl.wire.login import PASSWORD, TOKEN, Login
 from tcpdl.wire.names import MAX_NAME
 from tcpdl.wire.native import (
     ANY_TAG,
@@ -41,7 +42,7 @@ unhurried = settings(deadline=None)
 Read = list[tuple[Any, bytes]]
 """Messages, each with the run that stands after it."""
 
-REQUEST_KINDS = (Get, GetDigests, Tree, Pick)
+REQUEST_KINDS = (Get, GetDigests, Tree, Pick, Login)
 PARSED = (*REQUEST_KINDS, FileInfo, Digest, DigestList, Pack, End, Error)
 
 HELLO = bytes.fromhex("00746370646c0101")
@@ -61,6 +62,7 @@ REQUESTS: st.SearchStrategy[Any] = st.one_of(
     st.builds(GetDigests, IDS, NAMES, OFFSETS, U64, TAGS),
     st.builds(Tree, IDS, NAMES, st.integers(0, 7), st.just(0), st.integers(1, 255)),
     st.builds(Pick, IDS, PICKED, st.lists(PICKED, min_size=1, max_size=4).map(tuple)),
+    st.builds(Login, IDS, st.integers(0, 0xFF), st.binary(min_size=1, max_size=20)),
 )
 
 
@@ -129,7 +131,7 @@ STREAMS: st.SearchStrategy[tuple[State, Read]] = st.one_of(
 )
 SKIPPED = st.builds(
     lambda kind, number, body: struct.pack("!BBHI", kind, 0, number, len(body)) + body,
-    st.integers(0x80, 0xFF),
+    st.integers(0x81, 0xFF),
     IDS,
     st.binary(max_size=20),
 )
@@ -197,6 +199,10 @@ LAYOUTS: list[tuple[Any, bytes]] = [
     (Tree(2, b""), body("03 00 0002 00000003 00 00 01")),
     (Pick(3, b"a", (b"b", b"c")), body("04 00 0003 00000005 61 00 62 00 63")),
     (Pick(3, b"", (b"",)), body("04 00 0003 00000001 00")),
+    (Login(0, TOKEN, b"t0k"), body("80 00 0000 00000004 02 74 30 6b")),
+    (Login.with_token(b"t0k"), body("80 00 0000 00000004 02 74 30 6b")),
+    (Login(9, PASSWORD, b"a\0b"), body("80 00 0009 00000004 01 61 00 62")),
+    (Login.with_password(b"a", b""), body("80 00 0000 00000003 01 61 00")),
     (
         FileInfo(4, 5, -1, 0o755, 24, TAG, b"\xcc" * 32),
         body(
@@ -396,3 +402,9 @@ def test_arbitrary_body(kind: type[Any], content: bytes, padded: bool) -> None:
     again = encode(message)  # what can be read can be sent
     if kind in REQUEST_KINDS:  # these have one encoding
         assert again == framed(kind, content)
+
+
+def test_a_login_is_not_shown() -> None:
+    for login in (Login.with_password(b"ann", b"secret"), Login.with_token(b"secret")):
+        for shown in (repr(login), str(login), f"{login}", f"{[login]!r}"):
+            assert "secret" not in shown

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
+from tcpdl.wire.login import Login
 from tcpdl.wire.names import MAX_NAME
 from tcpdl.wire.native import (
     ANY_TAG,
@@ -44,7 +45,7 @@ TAG = bytes(range(0xA0, 0xB0))
 
 def returned(message: Any) -> Any:
     """`message`, encoded and read back, after all that has to come before it."""
-    state = State.REQUESTS if isinstance(message, native.Request) else State.ANSWER
+    state = State.REQUESTS if isinstance(message, (native.Request, Login)) else State.ANSWER
     incoming = Incoming(state)
     incoming.feed(native.preface(1))
     for _ in range(message.packs if isinstance(message, End) else 0):
@@ -76,6 +77,7 @@ LARGEST: list[Any] = [
     DigestList(1, 0, (b"d" * 32,) * native.LISTED_MOST),
     Pack(1, b"p" * native.PACK_MOST),
     Error(1, 1, "n" * SENTENCE_MOST),
+    Login(0, 0xFF, b"p" * 1024),
 ]
 
 
@@ -119,6 +121,9 @@ def test_longest(message: Any) -> None:
         Pick(1, b"", ()),
         Pick(1, b"a", ()),
         Pick(1, b"a\0", (b"b",)),
+        Login(0, 1, b""),
+        Login(0, 1, b"p" * 1025),
+        Login(0, 0x100, b"p"),
         Pick(1, b"a", (b"b", b"\0")),
         FileInfo(1, -1, 0, 0, 20, TAG),
         FileInfo(1, 1 << 64, 0, 0, 20, TAG),
@@ -208,6 +213,7 @@ ANYTHING: st.SearchStrategy[Any] = st.one_of(
     st.builds(Pack, NUMBERS, st.binary(min_size=30, max_size=50)),
     st.builds(End, NUMBERS, U64, st.integers(0, 5)),
     st.builds(Error, NUMBERS, U16, st.text()),
+    st.builds(Login, NUMBERS, st.integers(-1, 256), st.binary(max_size=1030)),
 )
 
 

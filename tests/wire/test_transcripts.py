@@ -1,4 +1,4 @@
-"""Tests the examples of PROTOCOL.md, sections 4.14 and 4.15: what both sides say, byte for byte.
+"""Tests the examples of PROTOCOL.md, sections 4.14 to 4.16: what both sides say, byte for byte.
 
 Each line has who sends it (`>` is the client), the bytes, and what they are. The lines were written
 by hand from the layout of the fields, so that they do not share a mistake with the code.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tcpdl.wire.exchange import Incoming, State
+from tcpdl.wire.login import Login
 from tcpdl.wire.native import (
     CONTENT,
     RECURSIVE,
@@ -35,9 +36,9 @@ SPECIFICATION = Path(__file__).resolve().parents[2] / "PROTOCOL.md"
 def said(section: str, sender: str) -> bytes:
     """What `sender` says in the example of `section`."""
     text = SPECIFICATION.read_text(encoding="utf-8")
-    _, found, rest = text.partition(f"\n{section}. **Example:**")
+    _, found, rest = text.partition(f"\n{section}. **")
     assert found
-    example, _, _ = rest.partition("\n4.15. ")[0].partition("\n## ")
+    example = re.split("\n(?:4\\.[0-9]+\\. |## )", rest)[0]
     lines = [line for line in example.splitlines() if line.startswith(f"    {sender} ")]
     # The bytes, then two spaces or more, then what they are.
     return bytes.fromhex("".join(re.split(" {2,}", line[6:])[0] for line in lines))
@@ -87,6 +88,12 @@ def test_tree() -> None:
     received, end = heard(State.ANSWER, said("4.15", "<"))
     assert unpack(received.packed, seal) == entries
     assert end == End(2, packs=1)
+
+
+def test_login() -> None:
+    login = Login.with_password(b"ann", b"secret")
+    assert preface(SHA256) + encode(login) == said("4.16", ">")
+    assert heard(State.REQUESTS, said("4.16", ">")) == [login]
 
 
 def in_bytes(part: Any) -> bytes:
