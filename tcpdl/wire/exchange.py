@@ -86,8 +86,8 @@ FOLLOWS: dict[State, dict[type[Any], State]] = {
     State.OVER: {},
 }
 """Which message may come in a state, and the state it leads to. An answer's parts all bear the id
-of its request, so the table needs to know of no other answer. What is optional and may not come is skipped, as what
-is not known."""
+of its request, so the table needs to know of no other answer. What is optional
+and may not come is skipped, as what is not known."""
 
 _KINDS: dict[int, type[Any]] = {form.type: kind for kind, form in FORMS.items()}
 
