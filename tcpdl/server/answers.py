@@ -22,9 +22,9 @@ from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refuse
 from tcpdl.content.source import File, Source
 from tcpdl.digest import FileEnded
 from tcpdl.server.answering import Gone
+from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.plain import plain
 from tcpdl.server.sending import send_file
-from tcpdl.server.transport import FileCutShort
 from tcpdl.server.warming import would_wait
 from tcpdl.server.working import Workers
 from tcpdl.wire import native, pack

@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 
 from tcpdl.server.answering import Gone
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.transport import FileCutShort
+from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.working import Workers
 from tcpdl.web.request import Request
 

@@ -22,8 +22,8 @@ from tcpdl.server.answering import Gone
 from tcpdl.server.hashing import Busy, Hashing, NotWanted
 from tcpdl.server.http_exchange import BROKEN_OFF, LOST, Exchange, Fields, Work, encode_fields
 from tcpdl.server.http_kept import FILE_MOST, KEPT_SECONDS, Kept, KeptAnswers
+from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.sending import send_file
-from tcpdl.server.transport import FileCutShort
 from tcpdl.server.warming import would_wait
 from tcpdl.server.working import Workers
 from tcpdl.web import conditions, fields

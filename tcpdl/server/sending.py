@@ -1,4 +1,4 @@
-"""Send a file over whatever transport a protocol was given. Imports `server.transport`.
+"""Send a file over whatever transport a protocol was given. Imports `server.outgoing`.
 
 Over a `PlainTransport` that is its own `sendFile`. Any other (TLS, a PROXY layer, one that
 tests made) gets the file through its public `IConsumer` face, read and written piece by piece.
@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
+from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.plain import plain, reset_if_lost, wire
-from tcpdl.server.transport import FileCutShort
 
 PIECE = 64 * 1024
 """Bytes read and written at a time."""

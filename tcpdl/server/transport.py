@@ -1,7 +1,8 @@
 """The transport that sends files: a `tcp.Server` that knows `sendfile(2)`.
 
-Imports `server.plain` and `server.warming`. It is set as the documented `Port.transport` after
-`listen()` returned, and overrides public methods only. What it adds to its base class:
+Imports `server.outgoing`, `server.plain` and `server.warming`. It is set as the documented
+`Port.transport` after `listen()` returned, and overrides public methods only. What it adds to its
+base class:
 
 - `sendFile(fd, offset, count)`, in order with everything written before and after it;
 - what is written while nothing waits is offered to the socket at once, which saves a small
@@ -29,10 +30,10 @@ from typing import Any
 from twisted.internet import main, tcp, unix
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tcpdl.server.outgoing import FileCutShort, IFileTransport, Outgoing
 from tcpdl.server.plain import PlainTransport
 from tcpdl.server.warming import WARM_MOST, Warmer, would_wait
 
@@ -41,9 +42,6 @@ SEND_MOST = 64 * 1024
 small enough to stay in a processor's cache from the sender's hands to the receiver's: with 1 MiB a
 call, one client is served a third slower and four at once by 40 % (bench/sizes.py). It also
 makes thousands of clients take their turns quickly."""
-
-AHEAD = 8 * 1024 * 1024
-"""How far ahead of what is sent the kernel is asked to read from the disk."""
 
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EBUSY}
 _PEER_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED}
@@ -56,44 +54,7 @@ SendFile = Callable[[int, int, int, int], int]
 """The signature of `os.sendfile(out_fd, in_fd, offset, count)`."""
 
 
-class FileCutShort(Exception):
-    """A file could not be sent to its promised end, so the connection was reset."""
-
-    def __init__(self, sent: int, count: int, why: str) -> None:
-        super().__init__(f"{sent} of {count} bytes sent: {why}")
-        self.sent = sent
-        self.count = count
-
-
-class IFileTransport(ITCPTransport):
-    """A TCP transport that sends files without copying them through the process."""
-
-    def sendFile(fd: int, offset: int, count: int) -> Deferred[int]:  # noqa: N805
-        """Send `count` bytes of the file `fd` from `offset`, after all that was written before.
-
-        The descriptor must stay open until the Deferred fires: with `count` once the last byte
-        is in the kernel's hands, or with a failure: `FileCutShort` if the file ended or could
-        not be read before `count` bytes (the connection is then reset, so that a short file
-        never looks whole), or the reason why the connection was lost. To cancel it is to reset
-        the connection.
-        """
-
-
-class _Sending:
-    """A file in the queue: what of it is still to be sent."""
-
-    __slots__ = ("advised", "copying", "done", "end", "fd", "offset", "start", "warm")
-
-    def __init__(self, fd: int, offset: int, count: int, cancel: Callable[[Any], None]) -> None:
-        self.fd = fd
-        self.start = self.offset = offset
-        self.end = offset + count
-        self.advised = self.warm = offset
-        self.copying = False
-        self.done: Deferred[int] = Deferred(cancel)
-
-
-_NOTHING: deque[_Sending | bytes] = deque(maxlen=0)
+_NOTHING: deque[Outgoing | bytes] = deque(maxlen=0)
 """The queue of all connections that sent no file yet: an empty deque takes 600 bytes."""
 
 
@@ -157,7 +118,7 @@ class _FileSending(PlainTransport, tcp.Server):
             raise ValueError(f"offset {offset} and count {count} must not be negative")
         if not self.connected or self._aborted or self.disconnecting or self._no_more:
             return fail(ConnectionDone("the connection is closing"))
-        sending = _Sending(fd, offset, count, lambda _: self.abortConnection())
+        sending = Outgoing(fd, offset, count, lambda _: self.abortConnection())
         idle = not self._held and not self._queue
         if self._queue is _NOTHING:
             self._queue = deque()
@@ -243,7 +204,7 @@ class _FileSending(PlainTransport, tcp.Server):
         if self._held or not self._queue:
             return super().doWrite()
         sending = self._queue[0]
-        assert isinstance(sending, _Sending)
+        assert isinstance(sending, Outgoing)
         problem = self._send_some(sending)
         if isinstance(problem, FileCutShort):
             self._queue.popleft()
@@ -311,14 +272,13 @@ class _FileSending(PlainTransport, tcp.Server):
             self.producerPaused = True
             producer.pauseProducing()
 
-    def _send_some(self, sending: _Sending) -> BaseException | None:
+    def _send_some(self, sending: Outgoing) -> BaseException | None:
         """Send a part of the file; return why that cannot go on, if so."""
         wanted = sending.end - sending.offset
         if wanted == 0:
             return None
         wanted = min(wanted, SEND_MOST)
-        if sending.end > sending.advised and sending.offset + AHEAD // 2 >= sending.advised:
-            self._advise(sending)
+        sending.read_ahead()
         if sending.offset >= sending.warm and self._warmer is not None and self._warmer.running:
             waits = would_wait(sending.fd, sending.offset + wanted - 1)
             if waits is None:
@@ -338,14 +298,14 @@ class _FileSending(PlainTransport, tcp.Server):
             if error.errno in _NO_SENDFILE and not sending.copying:
                 sending.copying = True
                 return self._send_some(sending)
-            return self._cut_short(sending, os.strerror(error.errno or 0))
+            return sending.cut_short(os.strerror(error.errno or 0))
         if sent == 0:
-            return self._cut_short(sending, "the file became shorter")
+            return sending.cut_short("the file became shorter")
         sending.offset += sent
         self.bytes_sent += sent
         return None
 
-    def _park(self, sending: _Sending, warmer: Warmer) -> bool:
+    def _park(self, sending: Outgoing, warmer: Warmer) -> bool:
         """Send nothing more until a thread has read what comes next; false if none can."""
         count = min(sending.end - sending.offset, WARM_MOST)
         sending.warm = sending.offset + count
@@ -362,18 +322,9 @@ class _FileSending(PlainTransport, tcp.Server):
         if self.connected:
             self.startWriting()
 
-    def _copy(self, sending: _Sending, most: int) -> int:
+    def _copy(self, sending: Outgoing, most: int) -> int:
         data = os.pread(sending.fd, most, sending.offset)
         return self.socket.send(data) if data else 0
-
-    def _advise(self, sending: _Sending) -> None:
-        ahead = min(sending.end - sending.advised, AHEAD)
-        with suppress(OSError):  # not every file can be read ahead; it was only advice
-            os.posix_fadvise(sending.fd, sending.advised, ahead, os.POSIX_FADV_WILLNEED)
-        sending.advised += ahead
-
-    def _cut_short(self, sending: _Sending, why: str) -> FileCutShort:
-        return FileCutShort(sending.offset - sending.start, sending.end - sending.start, why)
 
     # Ending.
 
@@ -405,7 +356,7 @@ class _FileSending(PlainTransport, tcp.Server):
             super().connectionLost(closing)
         finally:
             for item in queue:
-                if isinstance(item, _Sending) and not item.done.called:  # one may be cancelled
+                if isinstance(item, Outgoing) and not item.done.called:  # one may be cancelled
                     item.done.errback(reason)
 
 

@@ -28,9 +28,10 @@ from zope.interface import implementer
 
 from tcpdl.content.directory import Directory
 from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.outgoing import IFileTransport
 from tcpdl.server.plain import plain
 from tcpdl.server.raw import RawFactory
-from tcpdl.server.transport import FileTransport, IFileTransport, UNIXFileTransport
+from tcpdl.server.transport import FileTransport, UNIXFileTransport
 
 if TYPE_CHECKING:
     from tests.server.conftest import Connect

@@ -11,8 +11,8 @@ import pytest
 from twisted.internet.defer import CancelledError
 from twisted.internet.testing import StringTransport
 
+from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.sending import PIECE, send_file
-from tcpdl.server.transport import FileCutShort
 
 OpenFile = Callable[[bytes], int]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 
-from tcpdl.server.transport import FileCutShort
+from tcpdl.server.outgoing import FileCutShort
 
 if TYPE_CHECKING:
     from tests.server.conftest import Connect, Connection

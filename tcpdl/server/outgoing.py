@@ -1,0 +1,67 @@
+"""A file on its way out: what a transport that sends files promises, and what of it it still owes.
+
+Imports Twisted only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITCPTransport
+
+AHEAD = 8 * 1024 * 1024
+"""How far ahead of what is sent the kernel is asked to read from the disk."""
+
+
+class FileCutShort(Exception):
+    """A file could not be sent to its promised end, so the connection was reset."""
+
+    def __init__(self, sent: int, count: int, why: str) -> None:
+        super().__init__(f"{sent} of {count} bytes sent: {why}")
+        self.sent = sent
+        self.count = count
+
+
+class IFileTransport(ITCPTransport):
+    """A TCP transport that sends files without copying them through the process."""
+
+    def sendFile(fd: int, offset: int, count: int) -> Deferred[int]:  # noqa: N805
+        """Send `count` bytes of the file `fd` from `offset`, after all that was written before.
+
+        The descriptor must stay open until the Deferred fires: with `count` once the last byte
+        is in the kernel's hands, or with a failure: `FileCutShort` if the file ended or could
+        not be read before `count` bytes (the connection is then reset, so that a short file
+        never looks whole), or the reason why the connection was lost. To cancel it is to reset
+        the connection.
+        """
+
+
+class Outgoing:
+    """A file in the queue of a transport: what of it is still to be sent."""
+
+    __slots__ = ("advised", "copying", "done", "end", "fd", "offset", "start", "warm")
+
+    def __init__(self, fd: int, offset: int, count: int, cancel: Callable[[Any], None]) -> None:
+        self.fd = fd
+        self.start = self.offset = offset
+        self.end = offset + count
+        self.advised = self.warm = offset
+        self.copying = False
+        self.done: Deferred[int] = Deferred(cancel)
+
+    def read_ahead(self) -> None:
+        """Have the kernel read what comes next, if half of what it read before has been sent."""
+        if self.end <= self.advised or self.offset + AHEAD // 2 < self.advised:
+            return
+        ahead = min(self.end - self.advised, AHEAD)
+        with suppress(OSError):  # not every file can be read ahead; it was only advice
+            os.posix_fadvise(self.fd, self.advised, ahead, os.POSIX_FADV_WILLNEED)
+        self.advised += ahead
+
+    def cut_short(self, why: str) -> FileCutShort:
+        """What `done` fails with if no more of it can be sent."""
+        return FileCutShort(self.offset - self.start, self.end - self.start, why)
