@@ -30,10 +30,7 @@ from tcpdl.web.request import (
 )
 from tcpdl.wire.names import NameRefused
 from tcpdl.wire.recognise import http_began
-from tests.fuzz.running import main
-
-CUTS = 4
-"""The first bytes of an input say how the rest is cut: one less than the length of each piece."""
+from tests.fuzz.running import CUTS, main, pieces
 
 STATUSES = (400, 405, 413, 414, 417, 431, 501, 505)
 
@@ -84,14 +81,6 @@ def fields(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {"requests": requests, "fields": fields}
-
-
-def pieces(stream: bytes, cuts: bytes) -> Iterator[bytes]:
-    at = turn = 0
-    while at < len(stream):
-        length = cuts[turn % CUTS] + 1
-        yield stream[at : at + length]
-        at, turn = at + length, turn + 1
 
 
 def fed(cut: Any) -> tuple[list[Request], int, bool]:

@@ -23,10 +23,7 @@ from tcpdl.wire.native import Chunk, ProtocolError, encode, preface
 from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LISTED, PACKED_FILE_MOST, Damaged, Entry
 from tcpdl.wire.pack import pack as make_pack
 from tcpdl.wire.pack import unpack as read_pack
-from tests.fuzz.running import main
-
-CUTS = 4
-"""The first bytes of an input say how the rest is cut: one less than the length of each piece."""
+from tests.fuzz.running import CUTS, main, pieces
 
 READ_AND_KEPT = 64 * 1024
 """Bytes that were read and that `Incoming` may keep until it is worth moving the rest."""
@@ -88,14 +85,6 @@ def one_side(state: State, data: bytes) -> None:
             assert again in stream
     for _, message in messages[:-1]:
         assert not isinstance(message, native.Error) or message.code < native.FATAL
-
-
-def pieces(stream: bytes, cuts: bytes) -> Iterator[bytes]:
-    at = turn = 0
-    while at < len(stream):
-        length = cuts[turn % CUTS] + 1
-        yield stream[at : at + length]
-        at, turn = at + length, turn + 1
 
 
 def fed(state: State, cut: Any) -> Outcome:
