@@ -24,23 +24,13 @@ from tcpdl.server.raw import Raw, RawFactory
 from tcpdl.wire import native
 from tcpdl.wire.native import MAGIC, Get, encode
 from tests.server.conftest import Connect, Connection, Log
-from tests.server.http_client import HttpServer, get
+from tests.server.front import Front
+from tests.server.http_client import get
 from tests.server.native_client import HELLO, Work
 
 GET = HELLO + encode(Get(1, b"a.txt"))
 HTTP = get("/a.txt")
 QUIET = 0.05
-
-
-class Front(HttpServer):
-    """A folder, and connections that do not say yet which dialect they speak."""
-
-    def front(self, *, quiet: float = 0, **options: Any) -> Connection:
-        work: Any = Work()
-        raw = RawFactory(self.directory, self.clock, self.deadlines, quiet=quiet)
-        native = NativeFactory(self.directory, self.deadlines, self.digests, work)
-        protocol = FrontFactory(self.deadlines, raw, native, self.factory).buildProtocol(None)
-        return self._connect(protocol=protocol, clock=self.clock, **options)
 
 
 @pytest.fixture
