@@ -1,4 +1,4 @@
-"""The command line: `tcpdl get`, `mirror`, `ls`, `verify`, `echo`, `serve`.
+"""The command line: `tcpdl get`, `mirror`, `ls`, `serve` and the others.
 
 Imports `tcpdl.client` and `tcpdl.wire`; each command is imported when it is the one to be run.
 """
@@ -25,6 +25,8 @@ _COMMANDS = {
     "verify": "compare files with those on a server, byte for byte",
     "echo": "send text to an echo or text server and print the replies",
     "serve": "hand out the files of a folder, in the foreground",
+    "passwd": "give a user of the daemon a password or a token",
+    "link": "make a link to a file or folder that is valid for a while",
 }
 
 

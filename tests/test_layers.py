@@ -33,7 +33,8 @@ LAYERS = {
     "tcpdl": Layer(),
     "tcpdl.wire": Layer(("tcpdl.wire",)),
     "tcpdl.digest": Layer(("tcpdl.wire", "blake3")),
-    "tcpdl.content": Layer(("tcpdl.wire", "tcpdl.digest", "tcpdl.content")),
+    "tcpdl.access": Layer(("tcpdl.wire", "tcpdl.access")),
+    "tcpdl.content": Layer(("tcpdl.wire", "tcpdl.digest", "tcpdl.access", "tcpdl.content")),
     "tcpdl.web": Layer(
         (
             *("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.content", "tcpdl.web"),
@@ -43,14 +44,17 @@ LAYERS = {
     "tcpdl.server": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.content"),
-            *("tcpdl.web", "tcpdl.server"),
+            *("tcpdl.access", "tcpdl.web", "tcpdl.server"),
         )
     ),
     "tcpdl.protocol": Layer(
         ("twisted", "zope", "tcpdl.wire", "tcpdl.digest", "tcpdl.protocol"),
     ),
     "tcpdl.options": Layer(
-        ("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.server", "tcpdl.options")
+        (
+            *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.access", "tcpdl.content"),
+            *("tcpdl.server", "tcpdl.options"),
+        )
     ),
     "tcpdl.service": Layer(
         (
@@ -62,7 +66,7 @@ LAYERS = {
         ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.client"), in_functions=("rich",)
     ),
     "tcpdl.commands": Layer(
-        ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.client", "tcpdl.commands")
+        ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.access", "tcpdl.client", "tcpdl.commands")
     ),
     "tcpdl.serve": Layer(
         ("twisted", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.service", "tcpdl.client.url")
@@ -157,7 +161,9 @@ def test_plugin_names_the_daemon_and_imports_nothing_of_it() -> None:
     assert names == ["twisted.application.service.ServiceMaker"]
 
 
-@pytest.mark.parametrize("path", python_files("tcpdl/wire", "tcpdl/content"), ids=relative)
+@pytest.mark.parametrize(
+    "path", python_files("tcpdl/wire", "tcpdl/access", "tcpdl/content"), ids=relative
+)
 def test_lower_layers_load_without_twisted(path: Path) -> None:
     assert "twisted" not in loaded_by(module_name(path))
 

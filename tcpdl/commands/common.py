@@ -21,13 +21,19 @@ exit status:
 """
 
 
-def command_parser(command: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def local_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """The parser of a command that asks no server."""
+    return argparse.ArgumentParser(
         prog=f"tcpdl {command}",
         description=description,
         epilog=STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def command_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """The parser of a command that asks a server."""
+    parser = local_parser(command, description)
     parser.add_argument(
         "--timeout",
         type=_seconds,

@@ -9,7 +9,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import tcpdl
 
-_PARTS = ("__init__.py", "cli.py", "digest.py", "wire", "client", "commands")
+_PARTS = ("__init__.py", "cli.py", "digest.py", "wire", "access", "client", "commands")
 """What the client consists of: ARCHITECTURE.md says what may import what."""
 
 _MAIN = """\

@@ -1,0 +1,193 @@
+"""Files of settings and secrets: read, again when they change, and replaced as a whole.
+
+Imports the standard library only. A file is opened without following a link as the last step of its
+path, and looked at once it is open.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+FILE_MOST = 4 * 1024 * 1024
+"""Bytes of a file: it is read in one go."""
+
+LOOK_SECONDS = 1.0
+"""For how long a file is not looked at again."""
+
+_SETTLED_NS = 2 * 10**9  # so soon after a change, another one may bear the same stamps
+
+_OTHERS = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_Stamp = tuple[int, ...]
+_T = TypeVar("_T")
+
+
+class FileError(Exception):
+    """A file cannot be read or written; what this says names it, and the remedy."""
+
+
+class Kept(Generic[_T]):
+    """What a file says, kept until it says something else."""
+
+    def __init__(
+        self,
+        path: str,
+        parse: Callable[[bytes], _T],
+        *,
+        warn: Callable[[str], None],
+        secret: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Read the file at `path`. Raises `FileError`, also for the `ValueError` of `parse`.
+
+        `warn` is given a sentence when the file has become unusable, and what it said before still
+        holds; and, if it is `secret`, when others may read it. Each sentence comes once in a row.
+        """
+        self.path = os.path.abspath(path)  # the daemon may go elsewhere
+        self._parse = parse
+        self._warn = warn
+        self._secret = secret
+        self._clock = clock
+        self._said = ""
+        self._is_open = False
+        self._look_at = clock() + LOOK_SECONDS
+        self._stamp: _Stamp | None = None
+        self.changes = 0
+        """How often it has said something else, or may have."""
+        self._value = self._read()
+
+    def get(self) -> _T:
+        """What the file says now, as of a second ago at most."""
+        now = self._clock()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._look()
+        return self._value
+
+    def _look(self) -> None:
+        try:
+            if self._stamp is not None and _stamp_of(os.lstat(self.path)) == self._stamp:
+                return
+            self._value = self._read()
+            problem = ""
+        except OSError as error:
+            problem = f"{self.path}: {_reason(error)}"
+        except FileError as error:
+            problem = str(error)
+        if problem and problem != self._said:
+            self._warn(f"{problem}; what it said before still holds")
+        self._said = problem
+
+    def _read(self) -> _T:
+        text, status = read(self.path)
+        # One that may change again unnoticed is read again.
+        settled = max(status.st_mtime_ns, status.st_ctime_ns) < time.time_ns() - _SETTLED_NS
+        self._stamp = _stamp_of(status) if settled else None
+        was_open = self._is_open
+        self._is_open = self._secret and bool(status.st_mode & _OTHERS)
+        if self._is_open and not was_open:
+            self._warn(f"{self.path}: others can read or change it; chmod 600 ends that")
+        try:
+            value = self._parse(text)
+        except ValueError as problem:
+            raise FileError(f"{self.path}: {problem}") from None
+        self.changes += 1
+        return value
+
+
+def read(path: str) -> tuple[bytes, os.stat_result]:
+    """The bytes of a file, and its status. Raises `FileError`."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError as error:
+        raise FileError(f"{path}: {_reason(error)}") from None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileError(f"{path}: it is not a regular file")
+        pieces = []
+        size = 0
+        while size <= FILE_MOST and (piece := os.read(fd, FILE_MOST + 1 - size)):
+            pieces.append(piece)
+            size += len(piece)
+    except OSError as error:
+        raise FileError(f"{path}: {_reason(error)}") from None
+    finally:
+        os.close(fd)
+    if size > FILE_MOST:
+        raise FileError(f"{path}: it has more than {FILE_MOST} bytes")
+    return b"".join(pieces), status
+
+
+def change(path: str, make: Callable[[bytes | None], bytes]) -> None:
+    """Replace a file by what `make` makes of its bytes, or of `None` if there is none.
+
+    It is replaced as a whole and is on the disk when this returns. Nobody but its owner, and its
+    group where it could before, can read it. Two who change it at a time come one after the other.
+    Raises `FileError`, and what `make` raises.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FileError(f"{folder}: {_reason(error)}") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        before: os.stat_result | None = None
+        text: bytes | None = None
+        if os.path.lexists(path):
+            text, before = read(path)
+        made = make(text)
+        try:
+            _replace(held, name, made, before)
+        except OSError as error:
+            raise FileError(f"{path}: it cannot be written: {error.strerror}") from None
+    finally:
+        os.close(held)
+
+
+def _replace(folder: int, name: str, content: bytes, before: os.stat_result | None) -> None:
+    temporary = f".{name[:200]}.{secrets.token_hex(4)}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temporary, flags, 0o600, dir_fd=folder)
+    try:
+        try:
+            if before is not None:
+                ours = os.fstat(fd)
+                if (ours.st_uid, ours.st_gid) != (before.st_uid, before.st_gid):
+                    os.fchown(fd, before.st_uid, before.st_gid)
+                os.fchmod(fd, 0o600 | before.st_mode & stat.S_IRGRP)
+            while content:
+                content = content[os.write(fd, content) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+    os.fsync(folder)
+
+
+def _stamp_of(status: os.stat_result) -> _Stamp:
+    stamps = (status.st_mtime_ns, status.st_ctime_ns)
+    return (status.st_dev, status.st_ino, status.st_size, *stamps)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "there is no such file"
+    if error.errno == errno.ELOOP:
+        return "it is a symbolic link, and none is followed here; name the file itself"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "this user may not read it"
+    return f"it cannot be read: {error.strerror}"
