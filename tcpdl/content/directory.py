@@ -1,6 +1,6 @@
 """The files below one folder, opened so that no name and no race leads out of it.
 
-Imports `tcpdl.wire` and the modules beside it.
+Imports `tcpdl.wire`, `tcpdl.access` and the modules beside it.
 
 A name is walked one segment at a time, each opened relative to a descriptor that is held, never
 following a link, so what another process renames meanwhile can only make the walk fail. A
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
+from tcpdl.access.rules import Level
 from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refused, not_served
 from tcpdl.content.opening import (
     THIS,
@@ -31,8 +32,16 @@ from tcpdl.content.opening import (
     step,
 )
 from tcpdl.content.source import File as File  # for those who import it from here
-from tcpdl.content.source import Identity, file_entry, file_of, folder_entry, identity_of
-from tcpdl.content.walking import Segments, Walk, left_out
+from tcpdl.content.source import (
+    Identity,
+    Rights,
+    Segments,
+    file_entry,
+    file_of,
+    folder_entry,
+    identity_of,
+)
+from tcpdl.content.walking import Walk, left_out
 from tcpdl.wire.names import (
     MAX_NAME,
     Name,
@@ -68,6 +77,8 @@ class _Found(NamedTuple):
     status: os.stat_result
     slash: bool
     """Only a folder may answer to the name."""
+    level: Level
+    """What may be done with it: `LIST` at least."""
 
     @property
     def segment(self) -> bytes:
@@ -79,6 +90,16 @@ class _Found(NamedTuple):
         check_regular(self.status.st_mode)
         if self.slash:
             raise Absent("the name ends in a slash, but a file has it")
+
+    def check_readable(self) -> None:
+        """Raise unless it is a file that may be read."""
+        self.check_regular()
+        if self.level < Level.READ:
+            raise _NotReadable
+
+
+class _NotReadable(Exception):
+    """It may be listed, and no more."""
 
 
 class Directory:
@@ -111,20 +132,20 @@ class Directory:
         if fd >= 0:
             os.close(fd)
 
-    def open_file(self, name: Name) -> File:
+    def open_file(self, name: Name, *, rights: Rights | None = None) -> File:
         """Open the regular file called `name` for reading.
 
         Raises a subclass of `NotServed`: `Absent`, `Refused`, `IsFolder` or `Unavailable`.
         """
-        return self._find(name, _open_file)
+        return self._find(name, _open_file, rights)
 
-    def identify(self, name: Name) -> Identity:
+    def identify(self, name: Name, *, rights: Rights | None = None) -> Identity:
         """The identity of the regular file called `name`, which is not opened for it.
 
         Raises as `open_file` does.
         """
         segments = name.segments
-        if len(segments) == 1 and not name.folder:
+        if len(segments) == 1 and not name.folder and rights is None:
             # To what is in the root itself there is no way to be walked: half the time of this.
             try:
                 check_segment(segments[0], hidden=self.hidden)
@@ -134,18 +155,18 @@ class Directory:
             else:
                 if stat.S_ISREG(status.st_mode):
                     return identity_of(status)
-        return self._find(name, _identify)
+        return self._find(name, _identify, rights)
 
-    def stat(self, name: Name) -> Entry:
+    def stat(self, name: Name, *, rights: Rights | None = None) -> Entry:
         """What has this name, without opening it. Raises as `open_file` does."""
-        return self._find(name, _stat)
+        return self._find(name, _stat, rights)
 
-    def list(self, name: Name) -> Iterator[Entry]:
+    def list(self, name: Name, *, rights: Rights | None = None) -> Iterator[Entry]:
         """What is directly in the folder called `name`, sorted.
 
         Raises a subclass of `NotServed`: `NotAFolder` if it is a file's name.
         """
-        return self.walk(name, recursive=False, content_most=-1)
+        return self.walk(name, recursive=False, content_most=-1, rights=rights)
 
     def walk(
         self,
@@ -154,13 +175,14 @@ class Directory:
         recursive: bool,
         content_most: int,
         wanted: Callable[[], bool] | None = None,
+        rights: Rights | None = None,
     ) -> Iterator[Entry]:
         """What is in the folder called `name`, as `Source.walk` says. Raises as `list` does.
 
         Links are not followed: they come as `LINK`, unless they are absolute, lead out, or no
         links are followed here at all.
         """
-        top = self._find(name, _check_folder)
+        top = self._find(name, _check_folder, rights)
         walk = Walk(
             open_folder=self._open_folder,
             hidden=self.hidden,
@@ -168,17 +190,25 @@ class Directory:
             recursive=recursive,
             content_most=content_most,
             wanted=wanted,
+            rights=rights,
         )
         return walk.below(top, name.segments)
 
-    def pick(self, name: Name, names: Sequence[bytes], *, content_most: int) -> Iterator[Entry]:
+    def pick(
+        self,
+        name: Name,
+        names: Sequence[bytes],
+        *,
+        content_most: int,
+        rights: Rights | None = None,
+    ) -> Iterator[Entry]:
         """The files called `names` in the folder called `name`, as `Source.pick` says."""
-        self._find(name, _check_folder)
-        return (self._pick(name, asked, content_most) for asked in names)
+        self._find(name, _check_folder, rights)
+        return (self._pick(name, asked, content_most, rights) for asked in names)
 
-    def _pick(self, name: Name, asked: bytes, content_most: int) -> Entry:
+    def _pick(self, name: Name, asked: bytes, content_most: int, rights: Rights | None) -> Entry:
         def read(found: _Found) -> Entry:
-            found.check_regular()
+            found.check_readable()
             return read_regular(asked, found.segment, found.folder, content_most)
 
         try:
@@ -187,18 +217,23 @@ class Directory:
             length = len(b"/".join(whole))
             if length > MAX_NAME:
                 raise NameRefused(f"the name has {length} bytes; {MAX_NAME} is the most")
-            return self._find(Name(whole, below.folder), read)
+            return self._find(Name(whole, below.folder), read, rights)
         except (NameRefused, NotServed) as problem:
             return left_out(asked[:MAX_NAME], str(problem))
 
-    def _find(self, name: Name, take: Callable[[_Found], _T]) -> _T:
+    def _find(self, name: Name, take: Callable[[_Found], _T], rights: Rights | None) -> _T:
         """What `take` makes of what is called `name`. Raises a subclass of `NotServed`."""
+        level = Level.READ
         try:
             segments = name.segments
             for segment in segments:
                 check_segment(segment, hidden=self.hidden)
             for _ in range(MAX_LINKS + 1):
-                result = self._try(segments, name.folder, take)
+                if rights is not None:
+                    level = min(level, rights.level(segments))
+                    if level is Level.NOTHING:
+                        raise rights.refusal()
+                result = self._try(segments, name.folder, take, level)
                 if not isinstance(result, _Onward):
                     return result
                 if self.symlinks is Symlinks.NEVER:
@@ -208,12 +243,17 @@ class Directory:
             raise Refused(str(refusal)) from None
         except OSError as error:
             raise not_served(error) from error
+        except _NotReadable:
+            assert rights is not None
+            raise rights.refusal() from None
         raise Absent(f"the name leads through more than {MAX_LINKS} symbolic links")
 
-    def _try(self, segments: Segments, slash: bool, take: Callable[[_Found], _T]) -> _T | _Onward:
+    def _try(
+        self, segments: Segments, slash: bool, take: Callable[[_Found], _T], level: Level
+    ) -> _T | _Onward:
         """What `take` makes of what is at `segments`; or, met with a link, where it leads."""
         if not segments:
-            return take(_Found((), self._fd, os.fstat(self._fd), slash))
+            return take(_Found((), self._fd, os.fstat(self._fd), slash, level))
         last = len(segments) - 1
         root = held = self._fd
         try:
@@ -237,7 +277,7 @@ class Directory:
                 if target is None:
                     raise Absent("the name changed while it was looked up")
                 return self._follow(segments, last, target)
-            return take(_Found(segments, held, status, slash))
+            return take(_Found(segments, held, status, slash, level))
         finally:
             if held != root:
                 os.close(held)
@@ -269,13 +309,12 @@ class _Onward:
 
 
 def _open_file(found: _Found) -> File:
-    found.check_regular()
+    found.check_readable()
     return file_of(*open_regular(found.segment, found.folder))
 
 
 def _identify(found: _Found) -> Identity:
-    if not (found.segments and stat.S_ISREG(found.status.st_mode)) or found.slash:
-        found.check_regular()
+    found.check_readable()
     return identity_of(found.status)
 
 

@@ -29,6 +29,19 @@ class NotAFolder(NotServed):
     """The name is that of a file, where a folder was asked for."""
 
 
+class LoginNeeded(NotServed):
+    """It is for those who log in, if it is there at all."""
+
+    def __init__(self, sentence: str, *, here: bool) -> None:
+        """`here`: with a password or a token, on this very connection."""
+        super().__init__(sentence)
+        self.here = here
+
+
+class NotAllowed(NotServed):
+    """Whoever asks has no right to it, if it is there at all."""
+
+
 class Unavailable(NotServed):
     """The file is there but cannot be opened now: ask again later."""
 

@@ -1,7 +1,7 @@
 """What every kind of content offers: files, folders, and what is in them.
 
-Imports `tcpdl.wire` and the errors beside it. `Source` is what the server sees; a folder of this
-machine stands behind it in `content.directory`, and something else may.
+Imports `tcpdl.wire`, `tcpdl.access` and the errors beside it. `Source` is what the server sees; a
+folder of this machine stands behind it in `content.directory`, and something else may.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
+from tcpdl.access.rules import Level
+from tcpdl.content.errors import NotServed
 from tcpdl.wire.names import Name
 from tcpdl.wire.native import ANY_TAG, MAX_SIZE, TAG_SIZE
 from tcpdl.wire.pack import FOLDER, LISTED, Entry
@@ -19,6 +21,9 @@ from tcpdl.wire.pack import FOLDER, LISTED, Entry
 SETTLED_NS = 2 * 10**9
 """For so long after a change, another one may bear the same stamps: FAT counts in two seconds, and
 others stamp with the time of the last tick. What git calls a racy file."""
+
+
+Segments = tuple[bytes, ...]
 
 
 class Identity(NamedTuple):
@@ -72,6 +77,28 @@ class File(NamedTuple):
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+class Rights(Protocol):
+    """What somebody may do with what there is, by the segments of names from the root.
+
+    A source that is given rights holds to them by the name that is asked for, and by each place
+    that it leads to: what they do not allow is answered with `refusal`, before anybody has looked
+    whether it is there. `Level.LIST` lets names, sizes and times be told, and no content; what may
+    not even be listed is passed over. `content.guarded.Guarded` hands them to a source.
+    """
+
+    def level(self, segments: Segments) -> Level:
+        """What may be done with what is there."""
+        ...
+
+    def within(self, folder: Segments) -> Callable[[bytes], Level]:
+        """The same for all that is directly in a folder, by name."""
+        ...
+
+    def refusal(self) -> NotServed:
+        """What to raise when something is asked for that may not be had."""
+        ...
 
 
 class Source(Protocol):

@@ -1,4 +1,4 @@
-"""What is in a folder, and below. Imports `tcpdl.wire` and the modules beside it.
+"""What is in a folder, and below. Imports `tcpdl.wire`, `tcpdl.access` and the modules beside it.
 
 A folder is opened anew from the root for each visit, no link followed, and closed before the next
 one is opened: however deep the tree, a walk holds one descriptor, and one more while it reads a
@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from tcpdl.access.rules import Level
 from tcpdl.content.errors import NotServed, not_served
 from tcpdl.content.opening import link_target, read_regular, unread_regular
-from tcpdl.content.source import file_entry, folder_entry
+from tcpdl.content.source import Rights, Segments, file_entry, folder_entry
 from tcpdl.wire.names import MAX_NAME, MAX_SEGMENT, NameRefused, follow_link
 from tcpdl.wire.pack import FOLDER, LEFT_OUT, LINK, Entry
 
@@ -30,7 +31,7 @@ _BLOCK = 1000
 _ENCODING = sys.getfilesystemencoding()
 _ERRORS = sys.getfilesystemencodeerrors()
 
-Segments = tuple[bytes, ...]
+_LEAD_AWAY = "it is a symbolic link that leads out of the served folder, or to hidden files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Walk:
     content_most: int = -1
     wanted: Callable[[], bool] | None = None
     """Is asked whether the next file is to be read; if not, it comes as if it had been."""
+    rights: Rights | None = None
 
     def below(self, top: Segments, asked: Segments) -> Iterator[Entry]:
         """What is in the folder `top`, which is the one that was asked for as `asked`."""
@@ -56,7 +58,8 @@ class Walk:
         way: list[tuple[Segments, bytes, list[bytes]]] = []
         while True:
             subfolders: list[bytes] = []
-            yield from self._visit(folder, prefix, room - len(prefix), subfolders)
+            level_of = self._levels(folder, (*asked, *folder[len(top) :]))
+            yield from self._visit(folder, prefix, room - len(prefix), subfolders, level_of)
             if self.recursive:
                 subfolders.reverse()
                 way.append((folder, prefix, subfolders))
@@ -68,8 +71,23 @@ class Walk:
             name = subfolders.pop()
             folder, prefix = (*parent, name), prefix + name + b"/"
 
+    def _levels(self, folder: Segments, asked: Segments) -> Callable[[bytes], Level] | None:
+        """What may be done with what is in `folder`, by names; it was asked for as `asked`."""
+        if self.rights is None:
+            return None
+        level_of = self.rights.within(asked)
+        if folder == asked:
+            return level_of
+        really = self.rights.within(folder)
+        return lambda name: min(level_of(name), really(name))
+
     def _visit(
-        self, folder: Segments, prefix: bytes, room: int, subfolders: list[bytes]
+        self,
+        folder: Segments,
+        prefix: bytes,
+        room: int,
+        subfolders: list[bytes],
+        level_of: Callable[[bytes], Level] | None,
     ) -> Iterator[Entry]:
         """The entries of one folder; `room` is for the longest name. Fills `subfolders`."""
         try:
@@ -88,15 +106,20 @@ class Walk:
             longest = min(room, MAX_SEGMENT)
             too_long = False
             most = self.content_most
+            level = Level.READ
             for name, regular in _compactly(names):
+                if level_of is not None:
+                    level = level_of(name)
+                    if level is Level.NOTHING:
+                        continue
                 if len(name) > longest:
                     too_long = True
                     continue
                 try:
                     if regular and most >= 0:
-                        entry = self._read(prefix + name, name, fd)
+                        entry = self._read(prefix + name, name, fd, level)
                     else:
-                        entry = self._look(prefix + name, name, fd, folder)
+                        entry = self._look(prefix + name, name, fd, folder, level)
                         if entry.kind == FOLDER:
                             subfolders.append(name)
                 except OSError as error:
@@ -123,18 +146,20 @@ class Walk:
         found.sort()
         return found
 
-    def _read(self, name: bytes, segment: bytes, folder: int) -> Entry:
+    def _read(self, name: bytes, segment: bytes, folder: int, level: Level) -> Entry:
+        if level < Level.READ:
+            return left_out(name, "it may be listed, but not read")
         if self.wanted is None or self.wanted():
             return read_regular(name, segment, folder, self.content_most)
         return unread_regular(name, segment, folder, self.content_most)
 
-    def _look(self, name: bytes, segment: bytes, fd: int, folder: Segments) -> Entry:
+    def _look(self, name: bytes, segment: bytes, fd: int, folder: Segments, level: Level) -> Entry:
         """The entry of what is called `segment` in the folder `fd`, whatever that is."""
         status = os.stat(segment, dir_fd=fd, follow_symlinks=False)
         mode = status.st_mode
         if stat.S_ISREG(mode):
             if self.content_most >= 0:
-                return self._read(name, segment, fd)
+                return self._read(name, segment, fd, level)
             return file_entry(name, status)
         if stat.S_ISDIR(mode):
             return folder_entry(name, status)
@@ -151,12 +176,11 @@ class Walk:
         if text.startswith(b"/"):
             return left_out(name, "it is a symbolic link whose target is absolute")
         try:
-            follow_link(folder, text, b"", hidden=self.hidden)
+            target = follow_link(folder, text, b"", hidden=self.hidden)
         except NameRefused:
-            return left_out(
-                name,
-                "it is a symbolic link that leads out of the served folder, or to hidden files",
-            )
+            return left_out(name, _LEAD_AWAY)
+        if self.rights is not None and self.rights.level(target) is Level.NOTHING:
+            return left_out(name, "it is a symbolic link to what is not for whoever asks")
         return Entry(LINK, name, content=text)
 
 
