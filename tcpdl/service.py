@@ -32,6 +32,7 @@ from tcpdl.server.http_answers import HttpAnswers
 from tcpdl.server.listening import CannotListen, Listening, adopt, bind
 from tcpdl.server.native import NativeFactory
 from tcpdl.server.raw import RawFactory
+from tcpdl.server.shaping import NO_LIMIT, Rates, Shaper
 from tcpdl.server.warming import Warmer
 from tcpdl.server.working import Workers
 
@@ -43,7 +44,7 @@ _log = Logger()
 class Daemon(MultiService):
     """All ports of one daemon, and what their connections share."""
 
-    def __init__(self, reactor: Any, *, sendfile: bool = True) -> None:
+    def __init__(self, reactor: Any, *, sendfile: bool = True, rates: Rates = NO_LIMIT) -> None:
         super().__init__()
         self.deadlines = Deadlines(reactor)
         self._reactor = reactor
@@ -51,6 +52,7 @@ class Daemon(MultiService):
         self._connections: Any = None
         self._to_close: list[Callable[[], None]] = []
         self._warmer = Warmer(reactor)
+        self._shaper = Shaper(rates, reactor) if any(rates) else None
         self.workers = Workers(reactor)
         self.addService(self._warmer)
         self.addService(self.workers)
@@ -67,6 +69,7 @@ class Daemon(MultiService):
                 self._shared_connections,
                 sendfile=self._sendfile,
                 warmer=self._warmer,
+                shaper=self._shaper,
             )
         )
 
@@ -114,7 +117,7 @@ def makeService(options: Options) -> IService:
 def make_daemon(options: Options, reactor: Any) -> Daemon:
     """The daemon that `options` describe, on `reactor`. Raises `CannotListen`."""
     directory = Directory(options["root"], hidden=options["hidden"], symlinks=options["symlinks"])
-    daemon = Daemon(reactor, sendfile=not options["no-sendfile"])
+    daemon = Daemon(reactor, sendfile=not options["no-sendfile"], rates=options.rates())
     try:
         _open_ports(daemon, directory, options, reactor)
     except CannotListen:

@@ -69,6 +69,9 @@ def test_defaults() -> None:
         "hidden": 0,
         "no-sendfile": 0,
         "listen": [],
+        "max-rate": None,
+        "max-rate-per-address": None,
+        "max-rate-per-connection": None,
     }
 
 
@@ -88,6 +91,9 @@ def test_all_given(root: Path) -> None:
         "--precompressed",
         "--hidden",
         "--no-sendfile",
+        "--max-rate=1G",
+        "--max-rate-per-address=50M",
+        "--max-rate-per-connection=400Ki",
         "--listen=tcp:1",
         "-l",
         "unix:2",
@@ -107,8 +113,12 @@ def test_all_given(root: Path) -> None:
         "precompressed": 1,
         "hidden": 1,
         "no-sendfile": 1,
+        "max-rate": 1_000_000_000,
+        "max-rate-per-address": 50_000_000,
+        "max-rate-per-connection": 400 * 1024,
         "listen": ["tcp:1", "unix:2"],
     }
+    assert options.rates() == (1_000_000_000, 50_000_000, 400 * 1024)
 
 
 def test_an_endpoint_takes_the_place_of_the_port() -> None:
@@ -138,6 +148,15 @@ def test_an_endpoint_takes_the_place_of_the_port() -> None:
         (["--echo-reply=text"], "--echo-reply"),
         (["--echo-port=1", "--echo-reply=x", "--echo-encoding=klingon"], "--echo-encoding"),
         (["--echo-port=1", "--echo-reply=你", "--echo-encoding=ascii"], "--echo-encoding"),
+        (["--max-rate=999"], "--max-rate"),
+        (["--max-rate=1001G"], "--max-rate"),
+        (["--max-rate=1K"], "--max-rate"),
+        (["--max-rate=1ki"], "--max-rate"),
+        (["--max-rate=1.5M"], "--max-rate"),
+        (["--max-rate=٣M"], "--max-rate"),
+        (["--max-rate=1M "], "--max-rate"),
+        (["--max-rate-per-address="], "--max-rate-per-address"),
+        (["--max-rate-per-connection=M"], "--max-rate-per-connection"),
         (["--unknown"], "unknown"),
         (["--port"], "port"),
         (["--hidden=yes"], "hidden"),

@@ -8,10 +8,11 @@ from typing import Any, NoReturn
 from twisted.python import usage
 
 import tcpdl
+from tcpdl.options.rates import RateOptions
 from tcpdl.options.serving import ServingOptions
 
 
-class Options(ServingOptions):
+class Options(ServingOptions, RateOptions):
     """The daemon's command line."""
 
     synopsis = "[options]"
@@ -21,7 +22,13 @@ class Options(ServingOptions):
     )
 
     compData = usage.Completions(
-        descriptions={"echo-reply": "text", "quiet-period": "milliseconds"},
+        descriptions={
+            "echo-reply": "text",
+            "quiet-period": "milliseconds",
+            "max-rate": "bytes a second",
+            "max-rate-per-address": "bytes a second",
+            "max-rate-per-connection": "bytes a second",
+        },
         optActions={
             "root": usage.CompleteDirs(descr="folder"),
             "state-dir": usage.CompleteDirs(descr="folder"),

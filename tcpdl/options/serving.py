@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from twisted.python import usage
 
@@ -17,7 +18,7 @@ DEFAULT_PORT = 8080
 class ServingOptions(usage.Options):
     """What is served, and where."""
 
-    optParameters = [
+    optParameters: list[list[Any]] = [
         [
             "port",
             "p",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from tcpdl.wire.text import printable
+
+_LINK_LOCAL = bytes.fromhex("fe80")
+"""How the addresses begin that all clients of a link share the first half of."""
 
 
 def peer_name(address: object) -> str:
@@ -37,6 +41,21 @@ def host_name(address: object) -> str:
     if isinstance(address, (IPv4Address, IPv6Address)):
         return _name(address)
     return "localhost"
+
+
+def network(address: object) -> bytes:
+    """What the limits for each address count as one: an IPv4 address, or the 64 bits of an IPv6 one
+    that say which network it is in, of which a single client may use all others. Clients of a
+    Unix socket are one.
+    """
+    host = getattr(address, "host", "").partition("%")[0].removeprefix("::ffff:")
+    try:
+        if "." in host:
+            return socket.inet_pton(socket.AF_INET, host)
+        whole = socket.inet_pton(socket.AF_INET6, host)
+    except (OSError, ValueError):
+        return b""
+    return whole if whole.startswith(_LINK_LOCAL) else whole[:8]
 
 
 def is_near(address: object) -> bool:

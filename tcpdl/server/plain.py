@@ -23,6 +23,10 @@ class PlainTransport:
     unsent = 0
     """Bytes that were written and are not in the kernel's hands yet, files not counted."""
 
+    held = False
+    """A limit of rate keeps it from sending (`server.shaping`): that nothing goes is not the doing
+    of the peer."""
+
     def unacknowledged(self) -> int:
         """Bytes in the kernel's hands that the peer has not said to have received, an end counted
         as one; 0 where that cannot be told, and when the connection is over."""

@@ -14,6 +14,7 @@ what keeps small answers fast beside downloads.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from heapq import heappop, heappush
@@ -32,7 +33,7 @@ TURN_SECONDS = 0.004
 BURST_SECONDS = 0.1
 BURST_LEAST = 64 * 1024
 """What a bucket holds when nothing was sent for a while: what the rate gives in `BURST_SECONDS`,
-and `BURST_LEAST` bytes at least. So much may go out at once."""
+and `BURST_LEAST` bytes at least. So much may go out at once, and, in all, as much on debt."""
 
 PIECE_SECONDS = 0.05
 PIECE_MOST = 64 * 1024
@@ -55,6 +56,9 @@ class Rates(NamedTuple):
     in_all: int | None = None
     per_address: int | None = None
     per_connection: int | None = None
+
+
+NO_LIMIT = Rates()
 
 
 class Shaped(Protocol):
@@ -84,11 +88,13 @@ class Bucket:
         self._level: float = self.burst
         self._at = now
 
-    def level(self, now: float) -> float:
+    def level(self, now: float) -> int:
         """Bytes that may be sent; less than nothing if it is overdrawn."""
-        self._level = min(self.burst, self._level + (now - self._at) * self.rate)
+        # The reactor's clock is another one before the daemon runs.
+        passed = max(0.0, now - self._at)
+        self._level = min(self.burst, self._level + passed * self.rate)
         self._at = now
-        return self._level
+        return math.floor(self._level)
 
     def take(self, sent: int) -> None:
         """Bytes were sent; or were not, of those that were said to be, if there are less than 0."""
@@ -212,6 +218,10 @@ class Shaper:
         address.connections += 1
         return Share(self, transport, address, self._bucket(self._rates.per_connection))
 
+    def __len__(self) -> int:
+        """How many addresses are known."""
+        return len(self._addresses) + len(self._left)
+
     def _bucket(self, rate: int | None) -> Bucket | None:
         return None if rate is None else Bucket(rate, self._clock.seconds())
 
@@ -223,18 +233,18 @@ class Shaper:
         most: float = wanted
         for bucket in (own, address.bucket):
             if bucket is not None:
-                if (level := bucket.level(now)) <= 0:
+                if (left := bucket.level(now)) <= 0:
                     return 0
-                most = min(most, max(level, OVERDRAW))
+                most = min(most, max(left, OVERDRAW))
         if not its_turn and address.waiting:
             return 0
         if self._in_all is not None:
-            level = self._in_all.level(now)
+            level: float = self._in_all.level(now)
             if level <= 0 or (self._ready and not its_turn):
                 behind = self._passed - self._starts(address)
-                if behind < 0 or level <= -self._in_all.burst:
+                level = min(behind, level + self._in_all.burst)
+                if level <= 0:
                     return 0
-                level = behind
             most = min(most, max(level, OVERDRAW))
         return int(most)
 

@@ -1,12 +1,13 @@
 """The transport that sends files: a `tcp.Server` that knows `sendfile(2)`.
 
-Imports `server.outgoing`, `server.plain` and `server.warming`. It is set as the documented
-`Port.transport` after `listen()` returned, and overrides public methods only. What it adds to its
-base class:
+Imports the modules of `server` that are named `outgoing`, `peer`, `plain`, `shaping`, `warming`. It
+is set as the documented `Port.transport` after `listen()` returned, and overrides public methods
+only. What it adds to its base class:
 
 - `sendFile(fd, offset, count)`, in order with everything written before and after it;
 - what is written while nothing waits is offered to the socket at once, which saves a small
   answer two changes of the epoll set, a turn of the reactor and a buffer;
+- it asks `server.shaping`, if there are limits of rate, before it hands bytes to the kernel;
 - `bytes_sent`, so that whoever watches a connection can tell progress from a stall.
 
 The order is kept by one rule: bytes written before a file wait in the base class's buffer, and
@@ -34,7 +35,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.outgoing import FileCutShort, IFileTransport, Outgoing
+from tcpdl.server.peer import network
 from tcpdl.server.plain import PlainTransport
+from tcpdl.server.shaping import Shaper, Share
 from tcpdl.server.warming import WARM_MOST, Warmer, would_wait
 
 SEND_MOST = 64 * 1024
@@ -68,7 +71,8 @@ class _FileSending(PlainTransport, tcp.Server):
     _aborted = False
     _reset: bool | None = None  # a close would not be the end of what was promised
     _calm = True  # it will be, when the buffer has run empty
-    _parked = False  # a thread reads what is to be sent next
+    _parked = False  # a thread reads what is to be sent next, or it is held
+    _share: Share | None = None  # what it may send of a limited rate
     _ending: Callable[[], None] | None = None  # how to end once the queue is empty
     _no_more = False  # an end was asked for: no file may follow
 
@@ -83,14 +87,18 @@ class _FileSending(PlainTransport, tcp.Server):
         *,
         sendfile: SendFile | None = os.sendfile,
         warmer: Warmer | None = None,
+        shaper: Shaper | None = None,
     ) -> None:
         """As the base class; `sendfile=None` makes it read and write instead.
 
-        With a `warmer` that runs, pages that are not in memory are read in its threads.
+        With a `warmer` that runs, pages that are not in memory are read in its threads. A
+        `shaper` says when it may send, and how much.
         """
         self._sendfile = sendfile
         self._warmer = warmer
         super().__init__(sock, protocol, client, server, sessionno, reactor)
+        if shaper is not None:
+            self._share = shaper.join(self, network(self.getPeer()))
 
     # Receiving.
 
@@ -145,6 +153,9 @@ class _FileSending(PlainTransport, tcp.Server):
                 self._pause_producer()
         elif self._held or self.TLS or self._no_more or not self.connected:
             super().write(data)
+        elif self._share is not None and not self._share.covers(len(data)):
+            self._held = True
+            super().write(data)
         else:
             try:
                 sent = self.socket.send(data)
@@ -152,6 +163,8 @@ class _FileSending(PlainTransport, tcp.Server):
                 sent = 0  # what is more than a full buffer will be met again, by the reactor
             self.bytes_sent += sent
             if sent < len(data):
+                if self._share is not None:
+                    self._share.charge(sent - len(data))
                 self._held = True
                 super().write(data[sent:])
             elif self.producer is not None and not self.streamingProducer:
@@ -161,6 +174,10 @@ class _FileSending(PlainTransport, tcp.Server):
         parts = list(iovec)
         if self._queue or self._held or self.TLS or self._no_more or not self.connected:
             self.write(b"".join(parts))
+            return
+        if self._share is not None and not self._share.covers(sum(map(len, parts))):
+            self._held = True
+            super().write(b"".join(parts))
             return
         # All of it goes out as it is, without being put together first, as far as that goes.
         try:
@@ -174,6 +191,8 @@ class _FileSending(PlainTransport, tcp.Server):
                 left.append(memoryview(part)[sent:])
             sent = max(0, sent - len(part))
         if left:
+            if self._share is not None:
+                self._share.charge(-sum(map(len, left)))
             self._held = True
             super().write(b"".join(left))
         elif self.producer is not None and not self.streamingProducer:
@@ -195,9 +214,15 @@ class _FileSending(PlainTransport, tcp.Server):
     def writeSomeData(self, data: bytes) -> int | Any:
         if not data:
             return 0  # the base class asks when it has only a close to do
+        if self._share is not None:
+            data = data[: self._share.ask(min(len(data), SEND_MOST))]
+            if not data:
+                return 0
         sent = super().writeSomeData(data)
         if isinstance(sent, int):
             self.bytes_sent += sent
+            if self._share is not None:
+                self._share.charge(sent)
         return sent
 
     def doWrite(self) -> Any:
@@ -285,6 +310,8 @@ class _FileSending(PlainTransport, tcp.Server):
                 sending.warm = sending.end  # it will not be told of the rest either
             elif waits and self._park(sending, self._warmer):
                 return None
+        if self._share is not None and not (wanted := self._share.ask(wanted)):
+            return None
         try:
             if self._sendfile is None or sending.copying:
                 sent = self._copy(sending, wanted)
@@ -303,6 +330,8 @@ class _FileSending(PlainTransport, tcp.Server):
             return sending.cut_short("the file became shorter")
         sending.offset += sent
         self.bytes_sent += sent
+        if self._share is not None:
+            self._share.charge(sent)
         return None
 
     def _park(self, sending: Outgoing, warmer: Warmer) -> bool:
@@ -321,6 +350,26 @@ class _FileSending(PlainTransport, tcp.Server):
         self._parked = False
         if self.connected:
             self.startWriting()
+
+    # What `server.shaping` says.
+
+    def hold(self) -> None:
+        self._parked = self.held = True
+        self.reactor.removeWriter(self)
+
+    def resume(self) -> bool:
+        self._parked = self.held = False
+        problem = self.doWrite()
+        if problem is None:
+            if self._parked or self._aborted or not self.connected:
+                return False
+            if not self._held and not self._queue:
+                return False
+            if self._share is not None and not self._share.full:
+                return True
+        # A problem will be there again, where the reactor can be told.
+        self.startWriting()
+        return False
 
     def _copy(self, sending: Outgoing, most: int) -> int:
         data = os.pread(sending.fd, most, sending.offset)
@@ -349,6 +398,9 @@ class _FileSending(PlainTransport, tcp.Server):
 
     def connectionLost(self, reason: Failure) -> None:
         queue, self._queue = self._queue, _NOTHING
+        if self._share is not None:
+            self._share.leave()
+            self._share = None
         # The base class closes an aborted connection without shutting it down first, which would
         # end the stream cleanly.
         closing = Failure(ConnectionAborted()) if self._reset else reason

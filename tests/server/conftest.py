@@ -211,6 +211,7 @@ def connect() -> Iterator[Connect]:
         sndbuf: int | None = None,
         protocol: Any = None,
         clock: Clock | None = None,
+        host: str = "127.0.0.1",
         **options: Any,
     ) -> Connection:
         ours, peer = _tcp_pair() if kind == "tcp" else socket.socketpair()
@@ -223,8 +224,7 @@ def connect() -> Iterator[Connect]:
         if kind == "unix":
             transport = UNIXFileTransport(ours, protocol, "", server, 0, reactor, **options)
         else:
-            client = ("127.0.0.1", 1)
-            transport = FileTransport(ours, protocol, client, server, 0, reactor, **options)
+            transport = FileTransport(ours, protocol, (host, 1), server, 0, reactor, **options)
         made.append(Connection(transport, protocol, reactor, peer))
         protocol.makeConnection(transport)
         return made[-1]
