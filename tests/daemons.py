@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -123,8 +123,16 @@ class Daemon(NamedTuple):
 
 
 @contextmanager
-def daemon_of(root: Path, *options: str) -> Iterator[Daemon]:
-    """A daemon that serves `root`. Asserts in the end that nothing in it went wrong."""
+def daemon_of(
+    root: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+) -> Iterator[Daemon]:
+    """A daemon that serves `root`. Asserts in the end that nothing in it went wrong.
+
+    `env` is added to its environment, and it calls `before` before it becomes the daemon.
+    """
     program = str(Path(sys.executable).with_name("twistd"))
     options = ("--port=0", "--interface=127.0.0.1", f"--root={root}", *options)
     with subprocess.Popen(
@@ -132,6 +140,8 @@ def daemon_of(root: Path, *options: str) -> Iterator[Daemon]:
         cwd=root.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        env={**os.environ, **(env or {})},
+        preexec_fn=before,
     ) as process:
         log = Log(process)
         try:

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from tcpdl import digest
 from tcpdl.content.digests import Digests
 from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refused
-from tcpdl.content.source import File, Source
+from tcpdl.content.source import File, Identity, Source
 from tcpdl.digest import FileEnded
 from tcpdl.server.answering import Gone
 from tcpdl.server.outgoing import FileCutShort
@@ -42,6 +42,9 @@ UNDER_WAY = 2
 
 PACKED_AT_ONCE = 1000
 """Entries from which a pack is sent, however short: a client compares them while the next come."""
+
+UNREADABLE_MOST = 1000
+"""Chunks that are known to have failed to be read."""
 
 _CODES: dict[type[Exception], int] = {
     Absent: native.ABSENT,
@@ -86,16 +89,38 @@ class Connection(Protocol):
     async def room(self) -> None: ...
 
 
+class Unreadable:
+    """Chunks that were promised and could not be sent, since the disk failed. Before they are
+    promised again they are read, so that a client that comes again is told why, and not cut off."""
+
+    def __init__(self) -> None:
+        self._chunks: set[tuple[Identity, int]] = set()
+
+    def add(self, identity: Identity, index: int) -> None:
+        if len(self._chunks) == UNREADABLE_MOST:
+            self._chunks.clear()
+        self._chunks.add((identity, index))
+
+    def __contains__(self, chunk: tuple[Identity, int]) -> bool:
+        return chunk in self._chunks
+
+
 class Answers:
     """Answers the requests of one connection."""
 
     def __init__(
-        self, connection: Connection, source: Source, digests: Digests, workers: Workers
+        self,
+        connection: Connection,
+        source: Source,
+        digests: Digests,
+        workers: Workers,
+        unreadable: Unreadable,
     ) -> None:
         self._connection = connection
         self._source = source
         self._digests = digests
         self._workers = workers
+        self._unreadable = unreadable
         self._algorithm = connection.algorithm
         self._asked = b""
         self._held = 0.0
@@ -187,6 +212,8 @@ class Answers:
             while at < end:
                 index = at >> shift
                 until = min(end, (index + 1) << shift)
+                if (file.identity, index) in self._unreadable:
+                    await self._try_to_read(file, at, until - at)
                 hashed = self._digest(file, index)
                 self._connection.send(Chunk(request.id, until - at))
                 sent = send_file(transport, file.fd, at, until - at)
@@ -208,7 +235,11 @@ class Answers:
     async def _finish(
         self, number: int, file: File, index: int, sent: Deferred[Any], hashed: Deferred[Any]
     ) -> None:
-        await sent
+        try:
+            await sent
+        except FileCutShort:
+            self._unreadable.add(file.identity, index)
+            raise
         before = self._connection.deadlines.now()
         try:
             found = await self._connection.until(hashed)
@@ -220,6 +251,23 @@ class Answers:
         if not file.still_same():
             raise _changed()
         self._connection.send(Digest(number, index, found))
+
+    async def _try_to_read(self, file: File, offset: int, count: int) -> None:
+        """Raise `Failed` if bytes that are to be promised cannot be read."""
+        mine = file._replace(fd=os.dup(file.fd))
+
+        def read() -> None:
+            try:
+                digest.digest_of_range(self._algorithm, mine.fd, offset, count)
+            finally:
+                mine.close()
+
+        try:
+            await self._connection.until(self._workers.run(read))
+        except FileEnded:
+            raise _changed() from None
+        except OSError as error:
+            raise _unreadable(error) from None
 
     def _digest(self, file: File, index: int) -> Deferred[bytes]:
         known = self._digests.known(file, self._algorithm, index)

@@ -19,7 +19,8 @@ from tcpdl.server.working import Workers
 from tcpdl.wire.native import SHA256
 
 STEPS_MOST = 2
-"""Steps that threads are told to do at a time: what else they have to do comes in between."""
+"""Steps that threads are told to do at a time, not counting those that wait for a disk: what else
+they have to do comes in between."""
 
 FILES_MOST = 64
 """Files that are hashed at the same time. Each makes all others take longer."""
@@ -42,6 +43,7 @@ class Hashing:
         self._all: dict[Identity, _Task] = {}
         self._queue: deque[_Task] = deque()
         self._running = 0
+        workers.when_more_wait(self._begin)
 
     def known(self, file: File) -> bytes | None:
         """The digest of `file`, if it need not be computed."""
@@ -67,7 +69,7 @@ class Hashing:
         return done
 
     def _begin(self) -> None:
-        while self._queue and self._running < STEPS_MOST:
+        while self._queue and self._running < STEPS_MOST + self._workers.waiting:
             self._running += 1
             Deferred.fromCoroutine(self._do(self._queue.popleft()))
 

@@ -20,7 +20,7 @@ from tcpdl import digest
 from tcpdl.content.digests import Digests
 from tcpdl.content.source import Source
 from tcpdl.server.answering import AnsweringProtocol, Gone
-from tcpdl.server.answers import Answers
+from tcpdl.server.answers import Answers, Unreadable
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.plain import plain
 from tcpdl.server.working import Workers
@@ -112,7 +112,8 @@ class Native(AnsweringProtocol):
     # Answering.
 
     async def _answer_all(self) -> None:
-        answers = Answers(self, self.factory.source, self.factory.digests, self.factory.workers)
+        shared = self.factory
+        answers = Answers(self, shared.source, shared.digests, shared.workers, shared.unreadable)
         while self._requests and not self._lost and not self._ended:
             await answers.answer(self._requests.popleft())
             await self.drained()
@@ -183,6 +184,7 @@ class NativeFactory(Factory):
         self.deadlines = deadlines
         self.digests = digests
         self.workers = workers
+        self.unreadable = Unreadable()
 
     def buildProtocol(self, addr: IAddress | None) -> Native:  # type: ignore[override]
         return Native(self)

@@ -1,6 +1,6 @@
 """Reads file pages from the disk in threads, so that sending them does not block the reactor.
 
-Imports Twisted only. `sendfile` waits for the disk when a page is not in memory, and everybody
+Imports `server.threads`. `sendfile` waits for the disk when a page is not in memory, and everybody
 else waits with it. Linux can say whether a read would wait (`preadv2` with RWF_NOWAIT): pages that
 would are first read by a thread, and thrown away; they are in memory then. Pages that are there,
 and file systems that cannot tell (tmpfs has no disk; NFS does not say), are sent at once.
@@ -14,13 +14,14 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.python.threadpool import ThreadPool
+
+from tcpdl.server.threads import Threads
 
 WARM_MOST = 1024 * 1024
 """Bytes a thread reads before what it read is sent: some ten milliseconds of a slow disk."""
 
 THREADS = 8
-"""Disk reads under way at once; more wait for their turn."""
+"""Disk reads under way at once, not counting those that take long; more wait for their turn."""
 
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 _BYTE = [bytearray(1)]
@@ -45,15 +46,15 @@ class Warmer(Service):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(0, THREADS, "tcpdl-disk")
+        self._threads = Threads(reactor, "tcpdl-disk", THREADS)
 
     def startService(self) -> None:
         super().startService()
-        self._pool.start()
+        self._threads.start()
 
     def stopService(self) -> None:
         super().stopService()
-        self._pool.stop()
+        self._threads.stop()
 
     def warm(self, fd: int, offset: int, count: int, done: Callable[[], None]) -> None:
         """Read `count` bytes from `offset` of the file `fd`, then call `done` in the reactor.
@@ -71,4 +72,4 @@ class Warmer(Service):
                 os.close(mine)
                 self._reactor.callFromThread(done)
 
-        self._pool.callInThread(read)
+        self._threads.do(read)

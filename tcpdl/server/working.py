@@ -1,6 +1,6 @@
 """Threads for what would keep the reactor: walking trees, computing digests.
 
-Imports Twisted only. Both wait for the disk or let other threads run while they hash.
+Imports `server.threads`. Both wait for the disk or let other threads run while they hash.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
+
+from tcpdl.server.threads import Threads
 
 THREADS = max(2, min(os.cpu_count() or 1, 8))
-"""Jobs done at once; more wait for their turn."""
+"""Jobs done at once, not counting those that wait for a disk; more wait for their turn."""
 
 _T = TypeVar("_T")
 
@@ -29,19 +30,20 @@ class Workers(Service):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(0, THREADS, "tcpdl-work")
+        self._threads = Threads(reactor, "tcpdl-work", THREADS, grown=self._grown)
+        self._to_tell: list[Callable[[], None]] = []
         self._under_way: set[Deferred[Any]] = set()
         self._stopped = False
 
     def startService(self) -> None:
         super().startService()
-        self._pool.start()
+        self._threads.start()
 
     def stopService(self) -> None:
         """Wait for the jobs that are being done. Those that wait are not done any more."""
         super().stopService()
         self._stopped = True
-        self._pool.stop()
+        self._threads.stop()
         for done in list(self._under_way):
             self._finish(done, False, Failure(Stopped()))
 
@@ -53,16 +55,31 @@ class Workers(Service):
         done: Deferred[_T] = Deferred()
         self._under_way.add(done)
 
-        def job() -> _T:
-            if self._stopped:
-                raise Stopped
-            return work(*args)
-
-        def did(well: bool, result: Any) -> None:
+        def job() -> None:
+            result: Any
+            try:
+                if self._stopped:
+                    raise Stopped
+                well, result = True, work(*args)
+            except BaseException:  # noqa: BLE001 - whatever it is, it is for who asked
+                well, result = False, Failure()
             self._reactor.callFromThread(self._finish, done, well, result)
 
-        self._pool.callInThreadWithCallback(did, job)
+        self._threads.do(job)
         return done
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a disk, as far as is known, and have others done beside them."""
+        return self._threads.waiting
+
+    def when_more_wait(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever `waiting` has become more."""
+        self._to_tell.append(tell)
+
+    def _grown(self) -> None:
+        for tell in self._to_tell:
+            tell()
 
     def _finish(self, done: Deferred[Any], well: bool, result: Any) -> None:
         if done in self._under_way:  # else it was stopped before we learnt that it was done

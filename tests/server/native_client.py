@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from tcpdl import digest
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
+from tcpdl.server.answers import Unreadable
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.native import NativeFactory
 from tcpdl.wire import native
@@ -31,6 +32,8 @@ class Work:
         self.jobs: deque[Callable[[], None]] = deque()
         self.hold = False
         self.running = True
+        self.waiting = 0
+        self.tell: list[Callable[[], None]] = []
 
     def run(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
         done: Deferred[Any] = Deferred()
@@ -47,6 +50,9 @@ class Work:
         if not self.hold:
             self.release()
         return done
+
+    def when_more_wait(self, tell: Callable[[], None]) -> None:
+        self.tell.append(tell)
 
     def release(self, most: int = 1 << 30) -> None:
         """Do the jobs that wait, and those that come of them; `most` at most."""
@@ -107,11 +113,13 @@ class NativeServer:
         self.directory = Directory(root)
         self.digests = Digests(None)
         self.work = Work()
+        self.unreadable = Unreadable()
         self._connect = connect
 
     def connect(self, hello: bytes = HELLO, **options: Any) -> Client:
         workers: Any = self.work
         factory = NativeFactory(self.directory, self.deadlines, self.digests, workers)
+        factory.unreadable = self.unreadable
         protocol = factory.buildProtocol(None)
         client = Client(self._connect(protocol=protocol, clock=self.clock, **options))
         client.say(hello)

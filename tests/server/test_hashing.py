@@ -128,6 +128,22 @@ def test_what_nobody_waits_for_any_more_is_not_computed(
     assert len(again) == 1, "another may ask for it"
 
 
+def test_files_on_a_disk_that_hangs_keep_no_others_waiting(folder: Folder) -> None:
+    for number in range(STEPS_MOST):
+        folder.make(f"hangs-{number}", 10)
+        folder.ask(f"hangs-{number}")
+    hanging = [folder.work.jobs.popleft() for _ in range(STEPS_MOST)]
+    digest = folder.make("other", 10)
+    found = folder.ask("other")
+    assert not folder.work.jobs
+    folder.work.waiting = STEPS_MOST
+    for tell in folder.work.tell:
+        tell()
+    folder.work.release()
+    assert found == [digest]
+    folder.work.jobs.extend(hanging)
+
+
 def test_a_long_file_keeps_no_short_one_waiting(folder: Folder) -> None:
     for number in range(4):
         folder.make(f"long-{number}", 6 * STEP)

@@ -11,7 +11,8 @@ import pytest
 
 from tcpdl import digest
 from tcpdl.content.digests import Digests
-from tcpdl.server.answers import INLINE_MOST
+from tcpdl.content.source import Identity
+from tcpdl.server.answers import INLINE_MOST, UNREADABLE_MOST, Unreadable
 from tcpdl.wire import native
 from tcpdl.wire.native import (
     ABSENT,
@@ -231,6 +232,42 @@ def test_a_small_file_cannot_be_read(client: Client, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "pread", pread)
     assert [part[:2] for part in client.ask(Get(1, b"small"))] == [(1, UNAVAILABLE)]
+
+
+def test_what_failed_is_read_before_it_is_promised_again(
+    server: NativeServer, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = 1 * MIB + 5
+
+    def sendfile(out: int, file: int, offset: int, count: int) -> int:
+        if offset + count > bad:
+            raise OSError(5, "?")
+        return os.sendfile(out, file, offset, count)
+
+    def update_from(state: object, fd: int, offset: int, count: int) -> None:
+        if offset <= bad < offset + count:
+            raise OSError(5, "?")
+
+    client = server.connect(sendfile=sendfile)
+    client.say(Get(1, b"large"))
+    with pytest.raises((AssertionError, ConnectionError)):
+        client.connection.drain(to_the_end=True)
+    server.clock.advance(0)
+    again = server.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(digest, "update_from", update_from)
+        *_, told = again.ask(Get(2, b"large"))
+    assert told == Error(2, UNAVAILABLE, "it cannot be read: Input/output error")
+    # It may have been mended.
+    assert b"".join(part for part in again.ask(Get(3, b"large")) if isinstance(part, bytes)) == data
+
+
+def test_not_all_that_failed_is_remembered() -> None:
+    known = Unreadable()
+    for index in range(UNREADABLE_MOST + 1):
+        known.add(Identity(1, 2, 3, 4, 5), index)
+    assert (Identity(1, 2, 3, 4, 5), UNREADABLE_MOST) in known
+    assert (Identity(1, 2, 3, 4, 5), 0) not in known
 
 
 def test_waiting_for_digests_is_told(server: NativeServer, client: Client) -> None:

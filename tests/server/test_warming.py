@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
 
 from tcpdl.server import transport
 from tcpdl.server.warming import WARM_MOST, Warmer, would_wait
@@ -140,6 +141,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.calls: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.callLater = Clock().callLater
 
     def callFromThread(self, function: Callable[[], None]) -> None:
         self.calls.put(function)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from tcpdl.server.working import THREADS, Stopped, Workers
 
@@ -18,6 +19,7 @@ class Reactor:
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self.callLater = Clock().callLater
 
     def callFromThread(self, call: Callable[..., object], *args: Any, **options: Any) -> None:
         self._calls.put(lambda: call(*args, **options))

@@ -1,0 +1,198 @@
+"""Tests disks that fail, or keep readers waiting: only who asked for that file is concerned.
+
+A library that is compiled for it and preloaded into the daemon makes reads of some files fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from http.client import IncompleteRead
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+
+from tcpdl.wire import native
+from tests.daemons import Daemon, daemon_of
+from tests.faults.conftest import SIZE, bytes_of
+from tests.faults.fetching import DIALECTS, SECONDS, Fetch, How, fetch
+
+SHIM = Path(__file__).with_name("shim.c")
+EIO_FROM = 2 * 1024 * 1024
+CONTENT = bytes_of(SIZE)
+DIGEST = sha256(CONTENT).hexdigest().encode()
+SMALL = b"small content"
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("not installed: cc")
+    path = tmp_path_factory.mktemp("shim") / "shim.so"
+    command: list[str | Path] = [compiler, "-shared", "-fPIC", "-O1", "-o", path, SHIM, "-ldl"]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"cc cannot make a library to preload: {made.stderr.splitlines()[:1]}")
+    return path
+
+
+@pytest.fixture(scope="module", params=["sendfile", "no-sendfile"])
+def daemon(
+    request: pytest.FixtureRequest, shim: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Daemon]:
+    root = tmp_path_factory.mktemp("faulty") / "root"
+    root.mkdir()
+    (root / "some").mkdir()
+    for name, content in {
+        "some/good": CONTENT,
+        "some/bad-small": SMALL,
+        "good": CONTENT,
+        "small": SMALL,
+        "eio-large": CONTENT,
+        "bad-small": SMALL,
+        "bad-large": CONTENT,
+        **{f"held-small-{number}": SMALL for number in range(3)},
+        **{f"held-large-{number}": CONTENT for number in range(3)},
+    }.items():
+        (root / name).write_bytes(content)
+    options = ["--no-sendfile"] if request.param == "no-sendfile" else []
+    env = {"LD_PRELOAD": str(shim), "TCPDL_HOLD": str(root.parent / "hold")}
+    with daemon_of(root, *options, env=env) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def holding(root: Path) -> Iterator[None]:
+    """Have readers of some files wait."""
+    hold = root.parent / "hold"
+    hold.touch()
+    try:
+        yield
+    finally:
+        hold.unlink(missing_ok=True)
+
+
+def assert_others_are_served(daemon: Daemon) -> None:
+    for dialect in DIALECTS:
+        for name, content in (("good", CONTENT), ("small", SMALL)):
+            outcome = fetch(daemon.port, dialect, name)
+            assert (outcome.how, outcome.content) == (How.WHOLE, content), (dialect, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("eio-large", EIO_FROM), ("bad-small", 0), ("bad-large", 0)]
+)
+def test_a_file_that_cannot_be_read(daemon: Daemon, dialect: str, name: str, most: int) -> None:
+    with Fetch(daemon.port, dialect, "good") as other:
+        other.read(SIZE // 4)
+        outcome = fetch(daemon.port, dialect, name)
+        assert CONTENT.startswith(outcome.content)
+        assert len(outcome.content) <= most
+        if outcome.how is not How.RESET:
+            assert (dialect, outcome.how, outcome.status) == (
+                *("native", How.ERROR, native.UNAVAILABLE),
+            )
+        assert other.finish() == (How.WHOLE, CONTENT, 200 if dialect == "http" else 0)
+    assert_others_are_served(daemon)
+
+
+def test_sums(daemon: Daemon) -> None:
+    with urllib.request.urlopen(f"{daemon.url}/?sums=sha256", timeout=SECONDS) as answer:
+        lines = answer.read().decode().splitlines()
+    assert len([line for line in lines if line[0] == "#" and "cannot be read" in line]) == 4
+    assert len(lines) == 13
+    assert_others_are_served(daemon)
+
+
+@pytest.mark.parametrize("name", ["bad-small", "bad-large"])
+def test_the_page_about_a_file(daemon: Daemon, name: str) -> None:
+    with pytest.raises(HTTPError) as caught:
+        urllib.request.urlopen(f"{daemon.url}/{name}?info", timeout=SECONDS)
+    with caught.value:
+        assert caught.value.code == 503
+    assert_others_are_served(daemon)
+
+
+@pytest.mark.parametrize("form", ["tar", "zip"])
+def test_an_archive(daemon: Daemon, form: str) -> None:
+    """It is of no use to anybody once a part of it is missing that was announced."""
+    url = f"{daemon.url}/?archive={form}"
+    with (
+        urllib.request.urlopen(url, timeout=SECONDS) as answer,
+        pytest.raises((IncompleteRead, ConnectionResetError)),
+    ):
+        answer.read()
+    assert_others_are_served(daemon)
+
+
+def test_a_tree(daemon: Daemon, tmp_path: Path) -> None:
+    """What can be read is had, and what cannot be is said."""
+    copy = tmp_path / "copy"
+    program = Path(sys.executable).with_name("tcpdl")
+    ran = subprocess.run(
+        [program, "mirror", f"{daemon.where}/some", copy],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert ran.returncode == 7
+    (line,) = ran.stderr.splitlines()
+    assert "bad-small" in line
+    assert (copy / "good").read_bytes() == CONTENT
+    assert [path.name for path in copy.iterdir()] == ["good"]
+    assert_others_are_served(daemon)
+
+
+def test_a_client_that_comes_again_is_told_why(daemon: Daemon) -> None:
+    (daemon.root / "eio-again").write_bytes(CONTENT)
+    assert fetch(daemon.port, "native", "eio-again").how is How.RESET
+    again = fetch(daemon.port, "native", "eio-again")
+    assert (again.how, again.status) == (How.ERROR, native.UNAVAILABLE)
+    assert again.content == CONTENT[:EIO_FROM]
+    (daemon.root / "eio-again").rename(daemon.root / "mended")
+    assert fetch(daemon.port, "native", "mended").content == CONTENT
+    (daemon.root / "mended").unlink()
+
+
+def page(daemon: Daemon, target: str) -> bytes:
+    with urllib.request.urlopen(f"{daemon.url}/{target}", timeout=SECONDS) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+def test_a_disk_that_keeps_readers_waiting(daemon: Daemon) -> None:
+    """They keep their threads, and whoever else needs one gets others."""
+    with holding(daemon.root), ThreadPoolExecutor() as pool:
+        pages = [pool.submit(page, daemon, f"held-large-{number}?info") for number in range(3)]
+        held = [
+            Fetch(daemon.port, dialect, f"held-{size}-{number}")
+            for dialect in DIALECTS
+            for size in ("small", "large")
+            for number in range(3)
+        ]
+        for size in ("small", "large"):
+            daemon.log.wait_for(f"a read of (held-{size}-2) waits")
+        (daemon.root / "fresh").mkdir()
+        for number in range(5):
+            (daemon.root / f"fresh/{number}").write_bytes(CONTENT)  # nobody knows its digest
+            assert fetch(daemon.port, "native", f"fresh/{number}").content == CONTENT
+        assert DIGEST in page(daemon, "fresh/0?info")
+        assert CONTENT in page(daemon, "fresh/?archive=tar")
+        assert_others_are_served(daemon)
+        assert not any(one.done() for one in pages)
+        (daemon.root.parent / "hold").unlink()
+        for download in held:
+            outcome = download.finish()
+            assert outcome.how is How.WHOLE
+            assert outcome.content in (SMALL, CONTENT)
+        assert all(DIGEST in one.result(SECONDS) for one in pages)
+    shutil.rmtree(daemon.root / "fresh")
