@@ -27,6 +27,7 @@ FILTER_MOST = 255
 _KINDS = {FILE: "file", LISTED: "file", FOLDER: "folder", LINK: "link", LEFT_OUT: "left-out"}
 
 _NUMBER = re.compile("[0-9]+")
+_BEYOND_ASCII = re.compile("[^ -~]+")
 _DIGITS = bytes(ord("0") if chr(byte) in string.digits else ord(" ") for byte in range(256))
 """Makes digits all alike, and spaces of what is none."""
 
@@ -140,10 +141,20 @@ def as_json(path: str, items: list[Item]) -> bytes:
       had from it;
     - `why`: of a link or what is left out, a sentence. If its name is empty, it is about the folder
       itself.
+
+    It is one line, in which all characters can be seen: it may be read on a terminal, too.
     """
     entries = [_described(*pair) for pair in zip(items, hrefs_of(items), strict=True)]
     listing = {"path": path, "entries": entries}
-    return json.dumps(listing, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    line = json.dumps(listing, ensure_ascii=False, separators=(",", ":"))
+    return _BEYOND_ASCII.sub(_visible, line).encode() + b"\n"
+
+
+def _visible(run: re.Match[str]) -> str:
+    text = run[0]
+    if text.isprintable():
+        return text
+    return "".join([one if one.isprintable() else json.dumps(one)[1:-1] for one in text])
 
 
 def _described(item: Item, href: str) -> dict[str, str | int]:

@@ -10,8 +10,10 @@ from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import category
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 import tcpdl
 from tcpdl.web import fields
@@ -88,6 +90,21 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def _visible(text: str) -> Markup:
+    """`text` escaped, and what cannot be seen of it by its number, or, if HTML takes none for that,
+    by U+FFFD: a page may be read on a terminal, too."""
+    shown = str(escape(text))
+    if not shown.isprintable():
+        shown = "".join([one if one.isprintable() else _reference(one) for one in shown])
+    return Markup(shown)  # noqa: S704
+
+
+def _reference(character: str) -> str:
+    return "\ufffd" if category(character) in ("Cc", "Cn") else f"&#{ord(character)};"
+
+
 _TEMPLATES.globals.update(assets=_ADDRESSES, human=human)
 _FOLDER, _FILE, _PROBLEM = map(
     _TEMPLATES.get_template, ("folder.html", "file.html", "problem.html")
@@ -122,7 +139,7 @@ def folder_page(
         left_out=kinds["link"] + kinds["left-out"],
         size=sum([item.size for item in named]),
         sort=sort,
-        filter=filter,
+        filter=_visible(filter),
         readme=None if readme is None else rendered(readme),
         lines=folder_lines(place) + client_lines(place, site.client_sha256),
     ).encode()
