@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import tcpdl
 from tcpdl.client.errors import CannotWrite, ClientError
+from tcpdl.wire.text import visible
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status after Ctrl-C, as shells have it."""
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = command.parser().parse_intermixed_args(arguments[1:])
         return int(command.run(options))
     except ClientError as error:
-        sys.stderr.write(f"tcpdl: {error}\n")
+        sys.stderr.write(f"tcpdl: {visible(str(error))}\n")
         return error.status
     except BrokenPipeError:
         from tcpdl.commands.common import forget_output
@@ -83,10 +84,10 @@ def _open_closed_streams() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from tcpdl.commands.common import STATUSES
+    from tcpdl.commands.common import STATUSES, Parser
 
     commands = "\n".join(f"  {name:8}{what}" for name, what in _COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tcpdl",
         usage="tcpdl [--version] COMMAND ...",
         description="Fetch files from a tcpdl daemon, or be one.",

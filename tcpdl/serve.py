@@ -23,7 +23,7 @@ from tcpdl.server.addresses import machine_addresses
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.listening import CannotListen, Listening
 from tcpdl.service import Daemon, Options, make_daemon
-from tcpdl.wire.text import printable
+from tcpdl.wire.text import printable, visible
 
 _LOOKED_AT = 1000
 """Entries of the folder looked at for a file to show in the examples."""
@@ -61,14 +61,14 @@ def serve(arguments: Sequence[str]) -> int:
     try:
         options.parseOptions(arguments)
     except usage.UsageError as error:
-        sys.stderr.write(f"tcpdl: {error} (see tcpdl serve --help)\n")
+        sys.stderr.write(f"tcpdl: {visible(str(error))} (see tcpdl serve --help)\n")
         return 2
     from twisted.internet import reactor
 
     try:
         daemon = make_daemon(options, reactor)
     except CannotListen as error:
-        sys.stderr.write(f"tcpdl: {error}\n")
+        sys.stderr.write(f"tcpdl: {visible(str(error))}\n")
         return 1
     # What was logged until now is what the welcome says better.
     globalLogBeginner.beginLoggingTo(

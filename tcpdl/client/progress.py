@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any, TextIO
 
+from tcpdl.wire.text import visible
+
 INTERVAL = 0.2
 """Seconds between two updates of the line."""
 
@@ -42,8 +44,9 @@ class ProgressLine:
 
     def say(self, text: str) -> None:
         """Put a line of `text` above this one."""
+        text = visible(text)
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(text, markup=False, highlight=False, emoji=False)
             return
         self._stream.write(f"\r\x1b[K{text}\n" if self._written else f"{text}\n")
         self._stream.flush()

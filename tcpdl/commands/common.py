@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import NoReturn
 
 from tcpdl.client.errors import BadRequest, ClientError
 from tcpdl.client.url import parse_port
+from tcpdl.wire.text import visible
 
 STATUSES = """\
 exit status:
@@ -21,9 +23,16 @@ exit status:
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints, which quote what was given, control no terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
 def local_parser(command: str, description: str) -> argparse.ArgumentParser:
     """The parser of a command that asks no server."""
-    return argparse.ArgumentParser(
+    return Parser(
         prog=f"tcpdl {command}",
         description=description,
         epilog=STATUSES,
@@ -103,5 +112,6 @@ def ask(question: str) -> str:
 
 def complain(error: ClientError, what: str = "") -> int:
     """Say on standard error what went wrong, with `what`; return the exit status."""
-    sys.stderr.write(f"tcpdl: {what}: {error}\n" if what else f"tcpdl: {error}\n")
+    said = visible(f"{what}: {error}" if what else str(error))
+    sys.stderr.write(f"tcpdl: {said}\n")
     return error.status

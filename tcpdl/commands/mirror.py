@@ -13,7 +13,7 @@ from tcpdl.client.progress import ProgressLine, human
 from tcpdl.client.url import parse_native
 from tcpdl.commands.common import add_connections, command_parser
 from tcpdl.commands.output import flush, print_line
-from tcpdl.wire.text import printable
+from tcpdl.wire.text import printable, visible
 
 LEFT_OUT_SHOWN = 20
 """Names of which it is said why they were left out; of more, only the number is."""
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
         raise
     line.close(summary(mirrored, dry_run=options.dry_run))
     for text in complaints(mirrored):
-        sys.stderr.write(f"tcpdl: {text}\n")
+        sys.stderr.write(f"tcpdl: {visible(text)}\n")
     return 0 if mirrored.complete else Incomplete.status
 
 

@@ -10,6 +10,7 @@ from twisted.python import usage
 import tcpdl
 from tcpdl.options.rates import RateOptions
 from tcpdl.options.serving import ServingOptions
+from tcpdl.wire.text import visible
 
 
 class Options(ServingOptions, RateOptions):
@@ -60,5 +61,5 @@ class Options(ServingOptions, RateOptions):
 
 def leave(message: str, status: int) -> NoReturn:
     """End the program, which says why in one line."""
-    sys.stderr.write(f"tcpdl: {message}\n")
+    sys.stderr.write(f"tcpdl: {visible(message)}\n")
     raise SystemExit(status)

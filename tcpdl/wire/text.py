@@ -20,6 +20,17 @@ def printable(text: bytes | str, limit: int = 512) -> str:
     return shown if len(text) <= limit else shown + "..."
 
 
+def visible(sentence: str) -> str:
+    """`sentence` as one line that controls nothing, whatever others have put into it.
+
+    The last thing that is done to a sentence of ours before a person reads it: what was quoted in
+    it has mostly been through `printable`, and so a backslash stays one.
+    """
+    if sentence.isprintable():
+        return sentence
+    return "".join([one if one.isprintable() else _escape(one) for one in sentence])
+
+
 def _escape(character: str) -> str:
     if character == "\\":
         return "\\\\"
