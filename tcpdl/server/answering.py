@@ -20,9 +20,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.direct import direct
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import is_near, peer_name
-from tcpdl.server.plain import plain
 from tcpdl.server.working import Stopped
 
 UNSENT_MOST = 64 * 1024
@@ -65,7 +65,7 @@ class AnsweringProtocol(LingeringProtocol):
 
     def hurry(self) -> None:
         """Have the connection use what is fast where packets get lost, if it leaves the machine."""
-        if plain(self.transport) is not None and not is_near(self.transport.getPeer()):
+        if direct(self.transport) is not None and not is_near(self.transport.getPeer()):
             handle = self.transport.getHandle()
             with suppress(OSError, AttributeError):
                 handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION)
@@ -101,7 +101,7 @@ class AnsweringProtocol(LingeringProtocol):
             raise Gone
 
     def makeConnection(self, transport: Any) -> None:
-        self._direct = plain(transport) is not None
+        self._direct = direct(transport) is not None
         super().makeConnection(transport)
 
     @property

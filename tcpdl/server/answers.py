@@ -22,8 +22,8 @@ from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refuse
 from tcpdl.content.source import File, Identity, Source
 from tcpdl.digest import FileEnded
 from tcpdl.server.answering import Gone
+from tcpdl.server.direct import direct
 from tcpdl.server.outgoing import FileCutShort
-from tcpdl.server.plain import plain
 from tcpdl.server.sending import send_file
 from tcpdl.server.warming import would_wait
 from tcpdl.server.working import Workers
@@ -205,7 +205,7 @@ class Answers:
     async def _send_chunks(self, request: native.Get, file: File, shift: int, count: int) -> None:
         """Send a range in runs that end where chunks do, and a digest for each chunk it meets."""
         transport = self._connection.transport
-        most = UNDER_WAY if plain(transport) is not None else 1
+        most = UNDER_WAY if direct(transport) is not None else 1
         under_way: list[tuple[int, Deferred[Any], Deferred[Any]]] = []
         at, end = request.offset, request.offset + count
         try:

@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.direct import reset_if_lost
 from tcpdl.server.lingering import LingeringProtocol
-from tcpdl.server.plain import reset_if_lost
 from tcpdl.wire.recognise import http_request, target_began
 
 IDLE_SECONDS = 3600.0

@@ -18,6 +18,7 @@ from zope.interface import implementer
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
+from tcpdl.server.tls_transport import IHandshakeWatcher
 from tcpdl.wire.recognise import http_began, native_preface
 
 WORD_SECONDS = 60.0
@@ -25,6 +26,9 @@ WORD_SECONDS = 60.0
 
 DECIDE_SECONDS = 1.0
 """How long it may then take until its dialect is known, however many bytes it sends."""
+
+HANDSHAKE_SECONDS = 10.0
+"""How long a TLS handshake may take, however many bytes come."""
 
 _log = Logger()
 
@@ -35,8 +39,11 @@ class Dialect(Protocol):
     def buildProtocol(self, addr: IAddress | None) -> Any: ...
 
 
+@implementer(IHandshakeWatcher)
 class FrontDoor(LingeringProtocol):
     """One connection until its dialect is known."""
+
+    _shaking = False  # hands, as TLS does
 
     def __init__(
         self,
@@ -54,6 +61,14 @@ class FrontDoor(LingeringProtocol):
 
     def connectionMade(self) -> None:
         self.promise()
+        self.deadlines.set(self, WORD_SECONDS)
+
+    def handshake_begun(self) -> None:
+        self._shaking = True
+        self.deadlines.set(self, HANDSHAKE_SECONDS)
+
+    def handshakeCompleted(self) -> None:
+        self._shaking = False
         self.deadlines.set(self, WORD_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
@@ -90,6 +105,10 @@ class FrontDoor(LingeringProtocol):
     def overdue(self) -> None:
         if self._finishing:
             super().overdue()
+        elif self._shaking:
+            peer = peer_name(self.transport.getPeer())
+            _log.info("{peer} did not finish the TLS handshake in time", peer=peer)
+            self.transport.abortConnection()
         elif self._head:
             self._hand_over(self._raw)
         else:
@@ -116,7 +135,7 @@ class FrontFactory(Factory):
     def acceptableProtocols(self) -> list[bytes]:
         """What may be agreed on below TLS. To name nothing would end the connection of each client
         that names something, as browsers and curl do."""
-        return [b"http/1.1"]
+        return [b"tcpdl/1", b"http/1.1"]
 
     def __init__(self, deadlines: Deadlines, raw: Dialect, native: Dialect, http: Dialect) -> None:
         """`raw`, `native` and `http` are the factories of the dialects."""

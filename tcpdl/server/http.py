@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 from tcpdl.server.access import AccessLog
 from tcpdl.server.answering import AnsweringProtocol, Gone
 from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.direct import reset_if_lost
 from tcpdl.server.http_answers import HttpAnswers
 from tcpdl.server.http_exchange import Exchange, Work
-from tcpdl.server.plain import reset_if_lost
 from tcpdl.web import fields
 from tcpdl.web.request import HEAD_MOST, Refusal, Request, Requests
 from tcpdl.wire.text import printable

@@ -9,13 +9,12 @@ import hashlib
 from functools import lru_cache
 from typing import NamedTuple
 
-from twisted.internet.interfaces import ISSLTransport
-
 import tcpdl
 from tcpdl.content.digests import Digests
 from tcpdl.content.errors import IsFolder, NotServed, Unavailable
 from tcpdl.content.source import File, Source
 from tcpdl.digest import FileEnded
+from tcpdl.server.direct import encrypted
 from tcpdl.server.hashing import Busy
 from tcpdl.server.http_exchange import Exchange, Fields, Work
 from tcpdl.server.http_files import HASHED_FIRST_MOST, FileAnswers
@@ -177,7 +176,7 @@ class HttpAnswers:
     def _site(self, exchange: Exchange) -> page.Site:
         """What a page says of this server."""
         host = exchange.request.host or host_name(exchange.transport.getHost())
-        scheme = "https" if ISSLTransport.providedBy(exchange.transport) else "http"
+        scheme = "https" if encrypted(exchange.transport) else "http"
         return page.Site(scheme, host, tcpdl.__version__, self._client_sha256)
 
 

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.plain import plain, reset_if_lost
+from tcpdl.server.direct import direct, reset_if_lost
 
 LINGER_SECONDS = 10.0
 """How long a client may take to close after our last byte is in the kernel's hands."""
@@ -80,7 +80,7 @@ class LingeringProtocol(Protocol):
         self._finishing = True
         reset_if_lost(self.transport, False)
         self.owe()
-        if plain(self.transport) is None:
+        if direct(self.transport) is None:
             self.transport.loseConnection()
         else:
             self.transport.loseWriteConnection()
@@ -126,13 +126,13 @@ class LingeringProtocol(Protocol):
         self.deadlines.set(self, self._look)
 
     def _arrived(self) -> int:
-        # A TLS layer forwards the question to the transport below it, which is what is wanted.
+        # A layer of Twisted's forwards the question to the transport below it, as it should.
         sent: int = getattr(self.transport, "bytes_sent", 0)
         return sent - self._unacknowledged()
 
     def _unacknowledged(self) -> int:
-        direct = plain(self.transport)
-        return direct.unacknowledged() if direct is not None else 0
+        ours = direct(self.transport)
+        return ours.unacknowledged() if ours is not None else 0
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.deadlines.clear(self)

@@ -1,6 +1,6 @@
 """Listening sockets, and the service that accepts connections on one of them.
 
-Imports `server.transport`, `server.epoll` and Twisted.
+Imports `server.transport`, `server.tls_transport` and Twisted.
 
 Ports are opened when the service is made, before it starts: that one is taken is then known
 while there is still a terminal to say so on, and one below 1024 is opened before privileges are
@@ -24,6 +24,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
+from tcpdl.server.tls_transport import TlsFileTransport, UNIXTlsFileTransport
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
 
 BACKLOG = 4096
@@ -128,7 +129,7 @@ class Listening(Service):
         Raises `CannotListen` if that fails at once.
         `connections` gives what stands for the reactor in the eyes of the connections (see
         `server.epoll`); it is asked when the first is accepted. The other arguments are
-        those of `FileTransport`, by name.
+        those of `FileTransport`, by name; or, if `tls` is among them, of `TlsFileTransport`.
         """
         self.factory = factory
         self.port: Any = None
@@ -155,9 +156,12 @@ class Listening(Service):
         self.port = port
         if isinstance(port, tcp.Port):
             # Accepted connections are made by what `transport` is set to, as tcp.Port documents.
-            kind = UNIXFileTransport if isinstance(port, unix.Port) else FileTransport
+            local = isinstance(port, unix.Port)
+            kind: Any = UNIXFileTransport if local else FileTransport
+            if "tls" in self._sending:
+                kind = UNIXTlsFileTransport if local else TlsFileTransport
             port.transport = partial(self._transport, kind)  # type: ignore[assignment]
-            if kind is FileTransport:
+            if not local:
                 tune(port.socket)
             if not self.running:
                 # twistd forks, and may drop privileges, between now and the start.

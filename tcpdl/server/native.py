@@ -22,7 +22,7 @@ from tcpdl.content.source import Source
 from tcpdl.server.answering import AnsweringProtocol, Gone
 from tcpdl.server.answers import Answers, Unreadable
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.plain import plain
+from tcpdl.server.direct import direct
 from tcpdl.server.working import Workers
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
@@ -137,7 +137,7 @@ class Native(AnsweringProtocol):
     def send(self, *messages: Answer) -> None:
         """Send `messages`, in one write."""
         parts = [part for one in messages for part in native.parts(one)]
-        if plain(self.transport) is not None:
+        if direct(self.transport) is not None:
             self.transport.writeSequence(parts)
         else:
             # Twisted's own transports take nothing but bytes.

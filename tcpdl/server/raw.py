@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from tcpdl.content.directory import Directory, File
 from tcpdl.content.errors import Absent, NotServed, Unavailable
 from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.direct import direct
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
 from tcpdl.server.sending import send_file
@@ -70,7 +71,12 @@ class Raw(LingeringProtocol):
         super().readConnectionLost()
         if self._request is None:
             return
-        if self._request:
+        ours = direct(self.transport)
+        if self._request and ours is not None and ours.truncated:
+            self._stop_asking()
+            _log.info("{peer} was cut off within its request", peer=self._peer)
+            self.transport.abortConnection()
+        elif self._request:
             self._answer(self._request.finish())
         else:
             self._stop_asking()

@@ -1,7 +1,7 @@
 """Send a file over whatever transport a protocol was given. Imports `server.outgoing`.
 
-Over a `PlainTransport` that is its own `sendFile`. Any other (TLS, a PROXY layer, one that
-tests made) gets the file through its public `IConsumer` face, read and written piece by piece.
+Over a `DirectTransport` that is its own `sendFile`. Any other (Twisted's TLS, a PROXY layer, one
+that tests made) gets the file through its public `IConsumer` face, read and written piece by piece.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
+from tcpdl.server.direct import direct, reset_if_lost, wire
 from tcpdl.server.outgoing import FileCutShort
-from tcpdl.server.plain import plain, reset_if_lost, wire
 
 PIECE = 64 * 1024
 """Bytes read and written at a time."""
@@ -26,9 +26,9 @@ def send_file(transport: Any, fd: int, offset: int, count: int) -> Deferred[int]
     The Deferred and its failures are those of `IFileTransport.sendFile`, but that it fires when
     the last byte was written to the transport, whose own buffer may still hold it.
     """
-    direct = plain(transport)
-    if direct is not None:
-        sent: Deferred[int] = direct.sendFile(fd, offset, count)
+    ours = direct(transport)
+    if ours is not None:
+        sent: Deferred[int] = ours.sendFile(fd, offset, count)
         return sent
     return _Pump(transport, fd, offset, count).start()
 

@@ -1,7 +1,7 @@
 """The transport that sends files: a `tcp.Server` that knows `sendfile(2)`.
 
-Imports the modules of `server` that are named `outgoing`, `peer`, `plain`, `shaping`, `warming`. It
-is set as the documented `Port.transport` after `listen()` returned, and overrides public methods
+Imports the modules of `server` that are named `direct`, `outgoing`, `peer`, `shaping`, `warming`.
+It is set as the documented `Port.transport` after `listen()` returned, and overrides public methods
 only. What it adds to its base class:
 
 - `sendFile(fd, offset, count)`, in order with everything written before and after it;
@@ -34,9 +34,9 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tcpdl.server.direct import DirectTransport
 from tcpdl.server.outgoing import FileCutShort, IFileTransport, Outgoing
 from tcpdl.server.peer import network
-from tcpdl.server.plain import PlainTransport
 from tcpdl.server.shaping import Shaper, Share
 from tcpdl.server.warming import WARM_MOST, Warmer, would_wait
 
@@ -61,8 +61,8 @@ _NOTHING: deque[Outgoing | bytes] = deque(maxlen=0)
 """The queue of all connections that sent no file yet: an empty deque takes 600 bytes."""
 
 
-class _FileSending(PlainTransport, tcp.Server):
-    """What both kinds of transport below share."""
+class FileSending(DirectTransport, tcp.Server):
+    """What both kinds of transport below share, and those of `server.tls_transport`."""
 
     _held = False  # the base class's buffer holds bytes, or nothing may go out any more
     _queue = _NOTHING
@@ -133,7 +133,8 @@ class _FileSending(PlainTransport, tcp.Server):
         self._queue.append(sending)
         if not idle or count > SEND_MOST:
             self.reset_if_lost(True)
-        if idle and self._send_some(sending) is None and sending.offset == sending.end:
+        sent = idle and self._send_some(sending) is None and sending.offset == sending.end
+        if sent and not self._held:
             self._queue.popleft()
             sending.done.callback(count)
         else:
@@ -236,7 +237,7 @@ class _FileSending(PlainTransport, tcp.Server):
             self.abortConnection()
             sending.done.errback(problem)
             return None
-        if problem is not None or sending.offset < sending.end:
+        if problem is not None or sending.offset < sending.end or self._held:
             return problem
         self._queue.popleft()
         self._move_bytes()
@@ -286,10 +287,14 @@ class _FileSending(PlainTransport, tcp.Server):
             self._queue.popleft()
             self._waiting -= len(data)
             self._held = True
-            super().write(data)
+            self._follow(data)
         if not self._queue and self._ending:
             ending, self._ending = self._ending, None
             ending()
+
+    def _follow(self, data: bytes) -> None:
+        """Have the base class send `data` behind what it holds."""
+        super().write(data)
 
     def _pause_producer(self) -> None:
         producer: Any = self.producer
@@ -313,10 +318,7 @@ class _FileSending(PlainTransport, tcp.Server):
         if self._share is not None and not (wanted := self._share.ask(wanted)):
             return None
         try:
-            if self._sendfile is None or sending.copying:
-                sent = self._copy(sending, wanted)
-            else:
-                sent = self._sendfile(self.fileno(), sending.fd, sending.offset, wanted)
+            sent = self._send_piece(sending, wanted)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
@@ -329,10 +331,19 @@ class _FileSending(PlainTransport, tcp.Server):
         if sent == 0:
             return sending.cut_short("the file became shorter")
         sending.offset += sent
+        return None
+
+    def _send_piece(self, sending: Outgoing, most: int) -> int:
+        """Send what comes next of a file; return how many of its bytes: 0, if it has no more."""
+        if self._sendfile is None or sending.copying:
+            data = os.pread(sending.fd, most, sending.offset)
+            sent = self.socket.send(data) if data else 0
+        else:
+            sent = self._sendfile(self.fileno(), sending.fd, sending.offset, most)
         self.bytes_sent += sent
         if self._share is not None:
             self._share.charge(sent)
-        return None
+        return sent
 
     def _park(self, sending: Outgoing, warmer: Warmer) -> bool:
         """Send nothing more until a thread has read what comes next; false if none can."""
@@ -371,26 +382,30 @@ class _FileSending(PlainTransport, tcp.Server):
         self.startWriting()
         return False
 
-    def _copy(self, sending: Outgoing, most: int) -> int:
-        data = os.pread(sending.fd, most, sending.offset)
-        return self.socket.send(data) if data else 0
-
     # Ending.
 
     def loseConnection(self) -> None:
         self._no_more = True
         if self._queue and not self._aborted:
             self.stopReading()
-            self._ending = super().loseConnection
+            self._ending = self._end
         else:
-            super().loseConnection()
+            self._end()
 
     def loseWriteConnection(self) -> None:
         self._no_more = True
         if self._queue and not self._aborted:
-            self._ending = self._ending or super().loseWriteConnection
+            self._ending = self._ending or self._half_close
         else:
-            super().loseWriteConnection()
+            self._half_close()
+
+    def _end(self) -> None:
+        """Close the connection once the base class has sent what it holds."""
+        super().loseConnection()
+
+    def _half_close(self) -> None:
+        """End our stream once the base class has sent what it holds."""
+        super().loseWriteConnection()
 
     def abortConnection(self) -> None:
         self._aborted = self._held = True
@@ -413,12 +428,12 @@ class _FileSending(PlainTransport, tcp.Server):
 
 
 @implementer(IFileTransport)
-class FileTransport(_FileSending):
+class FileTransport(FileSending):
     """A server-side TCP connection that sends files."""
 
 
 @implementer(IFileTransport)
-class UNIXFileTransport(_FileSending, unix.Server):
+class UNIXFileTransport(FileSending, unix.Server):
     """A server-side connection of a Unix socket that sends files.
 
     A Unix socket knows no reset: to its client, an aborted connection ends like any other.

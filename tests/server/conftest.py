@@ -22,6 +22,7 @@ from zope.interface import implementer
 from tcpdl.content.directory import Directory
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.raw import RawFactory
+from tcpdl.server.tls_transport import TlsFileTransport, UNIXTlsFileTransport
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
 
 TURNS_MOST = 20_000
@@ -220,11 +221,12 @@ def connect() -> Iterator[Connect]:
         protocol = protocol or Recorder()
         reactor = StubReactor(clock)
         server = SimpleNamespace(_realPortNumber=0)
-        transport: Any
+        local: Any = UNIXTlsFileTransport if "tls" in options else UNIXFileTransport
+        other: Any = TlsFileTransport if "tls" in options else FileTransport
         if kind == "unix":
-            transport = UNIXFileTransport(ours, protocol, "", server, 0, reactor, **options)
+            transport = local(ours, protocol, "", server, 0, reactor, **options)
         else:
-            transport = FileTransport(ours, protocol, (host, 1), server, 0, reactor, **options)
+            transport = other(ours, protocol, (host, 1), server, 0, reactor, **options)
         made.append(Connection(transport, protocol, reactor, peer))
         protocol.makeConnection(transport)
         return made[-1]

@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.server.http_client import get
+from tests.server.test_direct import Certificate
 from tests.server.test_loopback import REACTORS, SECONDS, Daemon
-from tests.server.test_plain import Certificate
 
 LARGE = os.urandom(5_000_000)
 

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet import main
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 
-from tcpdl.server.plain import plain
+from tcpdl.server.direct import direct
 
 if TYPE_CHECKING:
     from tests.server.conftest import Connect
@@ -216,10 +216,10 @@ def test_an_aborted_unix_connection_ends(connect: Connect, open_file: OpenFile) 
 
 def test_no_file_is_sent_into_a_tls_stream(connect: Connect, open_file: OpenFile) -> None:
     connection = connect()
-    assert plain(connection.transport) is connection.transport
+    assert direct(connection.transport) is connection.transport
     connection.transport.TLS = True
     with pytest.raises(RuntimeError, match="TLS"):
         connection.transport.sendFile(open_file(CONTENT), 0, 1)
-    assert plain(connection.transport) is None
+    assert direct(connection.transport) is None
     connection.transport.TLS = False
     assert not connection.take()

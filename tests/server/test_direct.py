@@ -28,8 +28,8 @@ from zope.interface import implementer
 
 from tcpdl.content.directory import Directory
 from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.direct import direct
 from tcpdl.server.outgoing import IFileTransport
-from tcpdl.server.plain import plain
 from tcpdl.server.raw import RawFactory
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
 
@@ -73,12 +73,12 @@ def test_our_own_transports_are_plain(kind: str, connect: Connect) -> None:
     transport = connect(kind).transport
     assert isinstance(transport, (FileTransport, UNIXFileTransport))
     assert IFileTransport.providedBy(transport)
-    assert plain(transport) is transport
+    assert direct(transport) is transport
 
 
 def test_other_transports_are_not_plain() -> None:
-    assert plain(StringTransport()) is None
-    assert plain(None) is None
+    assert direct(StringTransport()) is None
+    assert direct(None) is None
 
 
 def test_a_transport_that_started_tls_is_not_plain(connect: Connect) -> None:
@@ -87,7 +87,7 @@ def test_a_transport_that_started_tls_is_not_plain(connect: Connect) -> None:
     transport.startTLS(Certificate(), False)
     connection.drain()
     assert IFileTransport.providedBy(transport)
-    assert plain(transport) is None
+    assert direct(transport) is None
     with pytest.raises(RuntimeError, match="TLS"):
         transport.sendFile(0, 0, 1)
 
@@ -108,7 +108,7 @@ def test_what_wraps_a_transport_is_not_plain(layer: str, connect: Connect) -> No
     assert inner.transport is wrapper
     assert IFileTransport.providedBy(inner.transport)
     assert callable(inner.transport.sendFile)
-    assert plain(inner.transport) is None
+    assert direct(inner.transport) is None
 
 
 class TLSClient(Protocol):

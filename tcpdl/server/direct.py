@@ -1,0 +1,92 @@
+"""Which transports act on the wire itself, and which wrap one that does. Imports Twisted only."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from twisted.internet.interfaces import ISSLTransport
+from twisted.protocols.policies import ProtocolWrapper
+
+
+class ClientCertificate(NamedTuple):
+    """What a certificate says of a client that has proven to have it."""
+
+    common_name: str | None
+    """Of its subject; `None` if there is none, or more than one."""
+
+    names: tuple[str, ...]
+    """Its alternative names: hosts."""
+
+    emails: tuple[str, ...]
+    """Its alternative names: addresses of mail."""
+
+
+class DirectTransport:
+    """Base of our own transports, whose methods act on the wire itself.
+
+    They send files and half-close, encrypted or not. `isinstance(transport, DirectTransport)` is
+    the question to ask before either. Not `providedBy`, and not whether the method is there:
+    Twisted's TLS, or a PROXY wrapper, copies the interfaces of the transport below it and forwards
+    unknown names to it, so both would say yes, and plain bytes would enter an encrypted stream.
+    """
+
+    TLS = False
+    bytes_sent = 0
+    """Bytes handed to the kernel so far, as they are on the wire."""
+
+    unsent = 0
+    """Bytes that were written and are not in the kernel's hands yet, files not counted."""
+
+    held = False
+    """A limit of rate keeps it from sending (`server.shaping`): that nothing goes is not the doing
+    of the peer."""
+
+    secure = False
+    """All that goes over this connection is encrypted by this transport."""
+
+    client_certificate: ClientCertificate | None = None
+    """What the client has proven to be, if it was asked and has."""
+
+    truncated = False
+    """The client's stream was cut off: it ended, encrypted, and nothing in it said that it would.
+    What came last may be the beginning of something else."""
+
+    def unacknowledged(self) -> int:
+        """Bytes in the kernel's hands that the peer has not said to have received, an end counted
+        as one; 0 where that cannot be told, and when the connection is over."""
+        raise NotImplementedError
+
+    def reset_if_lost(self, reset: bool) -> None:
+        """From now on, let the kernel reset the connection however it is closed; or no more.
+
+        While a file is under way, a close is not its end: not that of a process that is killed,
+        nor one by whoever does not know of the file.
+        """
+        raise NotImplementedError
+
+
+def direct(transport: object) -> Any:
+    """`transport` if it may send files and half-close (`DirectTransport`), else `None`."""
+    return transport if isinstance(transport, DirectTransport) and not transport.TLS else None
+
+
+def wire(transport: Any) -> Any:
+    """The transport of the socket itself, below whatever wraps it: to close it, not to write."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
+
+
+def encrypted(transport: Any) -> bool:
+    """Whether what is written to `transport`, of whatever kind, travels encrypted."""
+    below = wire(transport)
+    if isinstance(below, DirectTransport) and below.secure:
+        return True
+    return bool(ISSLTransport.providedBy(transport))
+
+
+def reset_if_lost(transport: Any, reset: bool) -> None:
+    """`DirectTransport.reset_if_lost`, below whatever wraps it and where there is one."""
+    below = wire(transport)
+    if isinstance(below, DirectTransport):
+        below.reset_if_lost(reset)
