@@ -144,6 +144,8 @@ class Share:
 
     def ask(self, wanted: int) -> int:
         """How many bytes may be sent now, up to `wanted`. If none, the transport is held."""
+        if self.waiting:
+            return 0
         most = self._shaper._allowed(self, self._address, self._bucket, wanted)
         if not most:
             self.hold()

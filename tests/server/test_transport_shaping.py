@@ -8,7 +8,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,9 +20,9 @@ from zope.interface import implementer
 import tcpdl.server.transport
 from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.shaping import BURST_LEAST, OVERDRAW, TICK_SECONDS, Rates, Shaper
-
-if TYPE_CHECKING:
-    from tests.server.conftest import Connect, Connection
+from tests.certificates import server_context
+from tests.server.conftest import Connect, Connection
+from tests.server.tls_client import TlsClient
 
 OpenFile = Callable[[bytes], int]
 
@@ -136,6 +136,41 @@ def test_what_a_full_socket_does_not_take_is_not_charged(clock: Clock, connect: 
     assert fast.transport.bytes_sent == BURST_LEAST - at_once
     slow.drain()
     drain(clock, slow, BURST_LEAST + 2)
+
+
+@EACH_LIMIT
+@pytest.mark.parametrize("end", ["loseConnection", "loseWriteConnection"])
+@pytest.mark.parametrize("sndbuf", [None, 1])
+def test_what_is_encrypted_keeps_its_order_and_the_rate(
+    sndbuf: int | None,
+    end: str,
+    rates: Rates,
+    clock: Clock,
+    connect: Connect,
+    open_file: OpenFile,
+) -> None:
+    shaper = Shaper(rates, clock)
+    connection = connect(clock=clock, shaper=shaper, sndbuf=sndbuf, tls=server_context)
+    client = TlsClient(connection).shake()
+    transport = connection.transport
+    fd = open_file(CONTENT)
+
+    transport.write(b"<" * 10)
+    sendings = [connection.send(fd, 0, 200_000)]
+    transport.write(b"-" * 70_000)
+    transport.writeSequence([b"|" * 30_000, b"/" * 30_000])
+    sendings.append(connection.send(fd, 200_000, 100_000))
+    transport.write(b">")
+    getattr(transport, end)()
+    sent = b"<" * 10 + CONTENT[:200_000] + b"-" * 70_000
+    sent += b"|" * 30_000 + b"/" * 30_000 + CONTENT[200_000:] + b">"
+    drain(clock, connection)
+    assert client.hear() == sent
+    assert client.ended
+    assert sendings == [[200_000], [100_000]]
+    assert transport.bytes_sent == len(connection.received)
+    taken = (len(connection.received) - BURST_LEAST) / RATE
+    assert clock.seconds() == pytest.approx(taken, abs=0.2)
 
 
 # While it is held.
