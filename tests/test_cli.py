@@ -288,7 +288,6 @@ def test_fifo(daemon: Daemon) -> None:
     ("arguments", "complaint"),
     [
         ([], "get needs a URL"),
-        (["https://{}/x"], "does not speak TLS"),
         (["{}/hello.txt", "x:0/y"], "not a port number"),
         (["/x"], "the host is missing"),
         (["{}"], "names no file"),

@@ -7,6 +7,8 @@ As a library, all of it synchronous; every failure is a `tcpdl.client.errors.Cli
 - `mirror(url, folder)` makes a folder the same as one on a server;
 - `listdir(url)` lists one.
 
+What they trust under TLS, and log in with, is a `tcpdl.client.access.Access`.
+
 Importing Twisted takes twenty times as long as fetching a small file does, so nothing here does.
 """
 

@@ -6,27 +6,32 @@ Imports `wire` and the modules beside it.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from tcpdl.client import raw
+from tcpdl.client.access import Access
 from tcpdl.client.download import download
 from tcpdl.client.errors import (
     BadRequest,
     CannotConnect,
     ClientError,
+    ConnectionBroken,
     Damaged,
+    NoRoom,
     OtherDialect,
     SpeaksHttp,
+    TooLarge,
 )
 from tcpdl.client.expected import Check, Expected, check_file, parse_expected
-from tcpdl.client.fetched import Fetched, show_nothing
-from tcpdl.client.receiving import Progress, receive_all, receive_into, write_all
+from tcpdl.client.fetched import Fetched, Note, say_nothing, show_nothing
+from tcpdl.client.raw import Reply
+from tcpdl.client.receiving import Progress, write_all
+from tcpdl.client.size import Watch
 from tcpdl.client.stream import stream
 from tcpdl.client.target import Target, local_name
 from tcpdl.client.url import Location, over_http, parse_native, parse_url
+from tcpdl.client.ways import NOBODY, Ways
 from tcpdl.wire.text import printable
 
 if TYPE_CHECKING:
@@ -40,30 +45,6 @@ BYTES_MOST = 1024 * 1024 * 1024
 """Longest file that `fetch_bytes` takes, unless told otherwise."""
 
 
-class Ways(NamedTuple):
-    """How to fetch."""
-
-    dialect: str = "auto"
-    """`native`, `http`, `raw`, or `auto`: HTTP for a URL of it; else native, and if the server does
-    not understand that, HTTP or raw, by what it answers."""
-    timeout: float = 30.0
-    """Longest wait for a connection, and for more bytes on it, in seconds."""
-    connections: int = 8
-    """The most to be used at once."""
-    sources: Sequence[Location] = ()
-    """Further servers of the same file."""
-    sync: bool = False
-    """Have the bytes on the disk before the file gets its name, and its name after."""
-    expected: Sequence[Expected] = ()
-    """What the digests of the whole file have to be."""
-    progress: Progress | None = None
-    """Is told of bytes received, as they are."""
-    begun: Callable[[int, int], None] | None = None
-    """Is told of the size of the file, and how much of it is there already."""
-    note: Callable[[str], None] | None = None
-    """Is told what a person may want to know: that a file changed, that bytes were damaged."""
-
-
 def fetch(
     url: str,
     path: str | os.PathLike[str] | None = None,
@@ -74,8 +55,10 @@ def fetch(
     sources: Sequence[str] = (),
     sync: bool = False,
     digest: str | None = None,
-    progress: Progress | None = None,
-    note: Callable[[str], None] | None = None,
+    most: int | None = None,
+    access: Access = NOBODY,
+    progress: Progress = show_nothing,
+    note: Note = say_nothing,
 ) -> Fetched:
     """Fetch the file at `url` to `path`, or to its own name in the working directory.
 
@@ -91,8 +74,19 @@ def fetch(
     else:
         folder, name = os.path.split(os.path.realpath(os.fsencode(path)))
     places = tuple(map(parse_url, sources))
-    expected = _expected(digest)
-    ways = Ways(_known(dialect), timeout, connections, places, sync, expected, progress, None, note)
+    ways = Ways(
+        dialect=_known(dialect),
+        timeout=timeout,
+        connections=connections,
+        sources=places,
+        sync=sync,
+        expected=_expected(digest),
+        most=most,
+        access=access,
+        progress=progress,
+        note=note,
+    )
+    access.name(location, *places)
     return fetch_to(location, folder, name, ways)
 
 
@@ -103,23 +97,23 @@ def fetch_bytes(
     timeout: float = 30.0,
     most: int = BYTES_MOST,
     digest: str | None = None,
+    access: Access = NOBODY,
 ) -> bytes:
     """The bytes of the file at `url`, checked as `fetch` checks them.
 
-    Raises `BadRequest` if there are more than `most`, and what `fetch` raises.
+    Raises `TooLarge` if there are more than `most`, and what `fetch` raises.
     """
     location = parse_url(url)
+    access.name(location)
     data = bytearray()
-
-    def check(size: int, _there: int) -> None:
-        if size > most:
-            raise BadRequest(f"'{printable(location.path)}' has more than {most} bytes")
-
-    def take(more: bytes) -> None:
-        data.extend(more)
-        check(len(data), 0)
-
-    _stream(location, take, Ways(_known(dialect), timeout, expected=_expected(digest), begun=check))
+    ways = Ways(
+        dialect=_known(dialect),
+        timeout=timeout,
+        most=most,
+        expected=_expected(digest),
+        access=access,
+    )
+    _stream(location, data.extend, ways)
     return bytes(data)
 
 
@@ -135,12 +129,14 @@ def mirror(
     links: bool = False,
     timeout: float = 30.0,
     connections: int = 8,
-    progress: Progress | None = None,
-    note: Callable[[str], None] | None = None,
+    most: int | None = None,
+    access: Access = NOBODY,
+    progress: Progress = show_nothing,
+    note: Note = say_nothing,
 ) -> Mirrored:
     """Make `folder` hold what the folder at `url` does.
 
-    `include` are tried before `exclude`. For the rest, and what is raised, see
+    `include` are tried before `exclude`. For the rest, and what is raised, see `Ways` and
     `tcpdl.client.mirroring.mirror`.
     """
     from tcpdl.client.filters import Rule
@@ -148,29 +144,39 @@ def mirror(
 
     rules = [Rule(True, pattern) for pattern in include]
     rules += [Rule(False, pattern) for pattern in exclude]
+    location = parse_native(url, "mirror")
+    access.name(location)
     return mirror_at(
-        parse_native(url, "mirror"),
+        location,
         os.fsencode(folder),
+        Ways(
+            timeout=timeout,
+            connections=connections,
+            most=most,
+            access=access,
+            progress=progress,
+            note=note,
+        ),
         delete=delete,
         rules=rules,
         dry_run=dry_run,
         checksum=checksum,
         links=links,
-        timeout=timeout,
-        connections=connections,
-        progress=progress,
-        note=note,
     )
 
 
-def listdir(url: str, *, recursive: bool = False, timeout: float = 30.0) -> list[Listed]:
+def listdir(
+    url: str, *, recursive: bool = False, timeout: float = 30.0, access: Access = NOBODY
+) -> list[Listed]:
     """What is in the folder at `url`; with `recursive`, in those below as well.
 
     Of a file, that file alone. Raises what `tcpdl.client.listing.iterdir` raises.
     """
     from tcpdl.client.listing import listdir as listdir_at
 
-    return listdir_at(parse_native(url, "listdir"), recursive=recursive, timeout=timeout)
+    location = parse_native(url, "listdir")
+    access.name(location)
+    return listdir_at(location, Ways(timeout=timeout, access=access), recursive=recursive)
 
 
 def fetch_to(location: Location, folder: str | bytes, name: bytes, ways: Ways) -> Fetched:
@@ -184,16 +190,7 @@ def fetch_to(location: Location, folder: str | bytes, name: bytes, ways: Ways) -
         try:
             with Target(folder, name, resume=True) as target:
                 try:
-                    fetched = download(
-                        location,
-                        target,
-                        timeout=ways.timeout,
-                        connections=ways.connections,
-                        sources=ways.sources,
-                        progress=ways.progress,
-                        note=ways.note,
-                        begun=ways.begun,
-                    )
+                    fetched = download(location, target, ways)
                     _check(target, fetched, ways, vouched=True)
                 except ClientError as error:
                     raise _with_part(error, target) from error
@@ -207,11 +204,16 @@ def fetch_to(location: Location, folder: str | bytes, name: bytes, ways: Ways) -
             _fall_back(location, ways, problem)
     began = time.monotonic()
     # Only an answer makes a file, and only an answer replaces what an earlier one left.
-    with _request_raw(location, ways) as sock, Target(folder, name) as target:
+    with _request_raw(location, ways) as reply, Target(folder, name) as target:
         try:
-            size = receive_all(sock, target.fd, ways.progress or show_nothing)
+            size = reply.copy(target.fd, Watch(ways.progress, ways.most, target.fd))
             fetched = _of_raw(size, began, ways)
             _check(target, fetched, ways, vouched=False)
+            if not ways.expected:
+                _refuse_shorter(target, size)
+        except (TooLarge, NoRoom):
+            target.discard()  # the next attempt could use none of it
+            raise
         except ClientError as error:
             raise _with_part(error, target) from error
         target.keep(sync=ways.sync)
@@ -248,11 +250,12 @@ def _stream(
         _fall_back_to_http(location, ways, problem)
         return _stream_http(over_http(location), write, ways)
     if fetched is None:
-        with _request_raw(location, ways) as sock:
+        with _request_raw(location, ways) as reply:
+            watch = Watch(ways.progress, ways.most, None)
             if out is not None and not check:  # nothing in this process needs to see the bytes
-                size = receive_all(sock, out, ways.progress or show_nothing)
+                size = reply.copy(out, watch)
             else:
-                size = receive_into(sock, take, ways.progress or show_nothing)
+                size = reply.give(take, watch)
         fetched = _of_raw(size, began, ways)
     check.finish()
     return fetched
@@ -263,14 +266,7 @@ def _stream_native(
 ) -> Fetched | None:
     """The same in the native dialect; nothing, if raw is to be spoken instead."""
     try:
-        return stream(
-            location,
-            write,
-            timeout=ways.timeout,
-            progress=ways.progress,
-            note=ways.note,
-            begun=ways.begun,
-        )
+        return stream(location, write, ways)
     except SpeaksHttp:
         raise
     except OtherDialect as problem:
@@ -283,16 +279,7 @@ def _fetch_http(location: Location, folder: str | bytes, name: bytes, ways: Ways
 
     with Target(folder, name, resume=True) as target:
         try:
-            fetched = download(
-                location,
-                target,
-                timeout=ways.timeout,
-                connections=ways.connections,
-                expected=ways.expected,
-                progress=ways.progress,
-                note=ways.note,
-                begun=ways.begun,
-            )
+            fetched = download(location, target, ways)
         except ClientError as error:
             raise _with_part(error, target) from error
         if not fetched.unchanged:
@@ -303,15 +290,7 @@ def _fetch_http(location: Location, folder: str | bytes, name: bytes, ways: Ways
 def _stream_http(location: Location, write: Callable[[bytes], object], ways: Ways) -> Fetched:
     from tcpdl.client.http.stream import stream
 
-    return stream(
-        location,
-        write,
-        timeout=ways.timeout,
-        expected=ways.expected,
-        progress=ways.progress,
-        note=ways.note,
-        begun=ways.begun,
-    )
+    return stream(location, write, ways)
 
 
 def is_http(location: Location, ways: Ways) -> bool:
@@ -322,9 +301,11 @@ def is_http(location: Location, ways: Ways) -> bool:
     http = bool(location.target) or ways.dialect == "http"
     if location.target and ways.dialect not in ("auto", "http"):
         raise BadRequest(
-            "an http:// URL is fetched over HTTP; "
-            f"for the {ways.dialect} dialect, write host:port/name"
+            "an http:// or https:// URL is fetched over HTTP; "
+            f"for the {ways.dialect} dialect, write host:port/name, or tcpdls://host:port/name"
         )
+    if ways.dialect == "raw" and ways.access.has_login:
+        raise BadRequest("the raw dialect knows no logins; leave out --dialect raw")
     if ways.sources and (http or any(place.target for place in ways.sources)):
         raise BadRequest("--from needs the native dialect: over HTTP, files cannot be compared")
     return http
@@ -355,20 +336,33 @@ def _fall_back_to_http(location: Location, ways: Ways, problem: SpeaksHttp) -> N
         raise problem
     if ways.sources:
         raise BadRequest(f"{location.server} is a web server; --from needs the native dialect")
-    if ways.note is not None:
-        ways.note(f"{location.server} is a web server: it is asked over HTTP")
+    ways.note(f"{location.server} is a web server: it is asked over HTTP")
 
 
 def _fall_back(location: Location, ways: Ways, problem: OtherDialect) -> None:
     if ways.dialect == "native":
         raise problem
-    if ways.note is not None:
-        ways.note(f"{location.server} speaks the raw dialect only: nothing can be checked")
+    ways.note(f"{location.server} speaks the raw dialect only: nothing can be checked")
 
 
-def _request_raw(location: Location, ways: Ways) -> socket.socket:
+def _refuse_shorter(target: Target, size: int) -> None:
+    """Raise `ConnectionBroken` if what has the final name is longer than the `size` bytes that
+    came, of which nobody can tell whether they are all of the file."""
+    fd = target.open_final()
+    if fd is None:
+        return
+    there = os.fstat(fd).st_size
+    os.close(fd)
+    if there > size:
+        raise ConnectionBroken(
+            f"{size} bytes came, and '{printable(target.name)}' has {there} already: in the raw "
+            "dialect, a part cannot be told from a file; remove it, or write elsewhere with -o"
+        )
+
+
+def _request_raw(location: Location, ways: Ways) -> Reply:
     try:
-        return raw.request(location, ways.timeout)
+        return Reply(location, ways)
     except CannotConnect as error:
         if ways.dialect == "raw":
             raise

@@ -14,8 +14,10 @@ from collections.abc import Callable
 
 from tcpdl import digest
 from tcpdl.client.accepting import Names, check_link
+from tcpdl.client.errors import TooLarge
 from tcpdl.client.listing import nonsense
 from tcpdl.client.receiving import cannot_write
+from tcpdl.client.size import check_size
 from tcpdl.client.tally import DELETE, JOIN, MAKE, SET, WRITE, Tally, Wishes
 from tcpdl.client.target import RECORD_SUFFIX, SUFFIX, part_name
 from tcpdl.client.tree import (
@@ -120,8 +122,9 @@ class Pass:
                 if kind == FILE:
                     if not self._pushed:
                         raise nonsense("content that was not asked for")
-                    self._tree.write(self._fd, segment, content, mode, mtime_ns)
-                    self.written(name, size)
+                    if self._is_wanted(entry):
+                        self._tree.write(self._fd, segment, content, mode, mtime_ns)
+                        self.written(name, size)
                 elif kind == LISTED:
                     self._compare(entry, segment, have)
                 elif kind == FOLDER:
@@ -297,6 +300,8 @@ class Pass:
                 entry.name, segment, "there is a folder here"
             ):
                 return
+        if not self._is_wanted(entry):
+            return
         self._changing = True
         if self._dry:
             self.written(entry.name, entry.size)
@@ -305,6 +310,15 @@ class Pass:
             self.large.append(entry)
         else:
             self._want(entry.name)
+
+    def _is_wanted(self, entry: Entry) -> bool:
+        """Whether a file is not larger than is wanted."""
+        try:
+            check_size(entry.size, self._wishes.most)
+        except TooLarge as error:
+            self._tally.leave_out(entry.name, str(error))
+            return False
+        return True
 
     def _has_root(self, entry: Entry, segment: bytes) -> bool:
         """Whether the bytes of a file here are those that the server has."""
@@ -353,6 +367,8 @@ class Pass:
         elif entry.kind == LISTED:
             self.large.append(entry)  # it has grown
         elif entry.kind == FILE:
+            if not self._is_wanted(entry):
+                return
             folder, _, segment = name.rpartition(b"/")
             try:
                 fd = self._tree.folder(folder)

@@ -19,14 +19,15 @@ from tcpdl.client.errors import (
     ClientError,
     ConnectionBroken,
     Damaged,
+    NotAllowed,
     NothingThere,
 )
 from tcpdl.client.fetched import Fetched, Note
 from tcpdl.client.pace import Growth, Times, cpu_seconds
 from tcpdl.client.part import Part
-from tcpdl.client.patience import PAUSES, Patience, Sleep, pause
+from tcpdl.client.patience import PAUSES, Patience, pause
 from tcpdl.client.plan import Plan
-from tcpdl.client.receiving import Progress
+from tcpdl.client.ways import Ways
 from tcpdl.client.writing import Writer
 
 TICK = 0.1
@@ -96,11 +97,40 @@ class Job:
         """Seconds spent writing."""
 
 
+class Standing:
+    """How a server takes it that there are further connections to it, beside others. Changed while
+    the job's lock is held."""
+
+    def __init__(self) -> None:
+        self._refusals = 0  # since one of them was useful
+        self._not_before = 0.0  # on the monotonic clock: then there may be another
+        self._closed = False
+
+    def takes_another(self, now: float) -> bool:
+        """Whether there may be one more. None follows once so many, one after the other, were of
+        no use."""
+        return not self._closed and self._refusals < len(PAUSES) and now >= self._not_before
+
+    def was_useful(self) -> None:
+        """One of them has brought something."""
+        self._refusals = 0
+
+    def refused(self, now: float, error: ClientError) -> None:
+        """One of them ended with `error`: the next one waits."""
+        self._not_before = max(self._not_before, now + pause(self._refusals, error))
+        self._refusals += 1
+
+    def close(self) -> None:
+        """It takes none, and has said so."""
+        self._closed = True
+
+
 class Worker(ABC):
     """One connection at work."""
 
-    def __init__(self, job: Job, connection: Connection) -> None:
+    def __init__(self, job: Job, connection: Connection, standing: Standing) -> None:
         self.connection = connection
+        self.standing = standing
         self.thread: threading.Thread | None = None
         self.began = time.monotonic()
         self.useful = False
@@ -157,19 +187,14 @@ Kind = TypeVar("Kind", bound=Worker)
 class Crew(ABC, Generic[Kind]):
     """One version of a file, and the workers that fetch it."""
 
-    def __init__(self, timeout: float, most: int, progress: Progress, note: Note, sleep: Sleep):
-        """At most `most` work at once; `timeout` is in seconds."""
-        self._timeout = timeout
-        self._most = most
-        self._progress = progress
-        self._note = note
-        self._sleep = sleep
+    def __init__(self, ways: Ways) -> None:
+        self._ways = ways
+        self._most = max(1, ways.connections)
+        self._beside = ways._replace(timeout=min(ways.timeout, BESIDE_MOST))
         self._workers: list[Kind] = []
         self._job: Job
         self._error: Exception | None = None
         self._broken: ClientError | None = None
-        self._refusals = 0  # of connections beside others, since one of them was useful
-        self._not_before = 0.0  # on the monotonic clock: then there may be another beside them
         self._received = 0  # on connections that are closed
         self._told = 0  # of what was received
         self._times = Times()
@@ -188,7 +213,7 @@ class Crew(ABC, Generic[Kind]):
 
     @abstractmethod
     def _connect_beside(self) -> None:
-        """Have one more connection at work, if that is of use. Does not wait."""
+        """Have one more connection at work, if a server takes it. Does not wait."""
 
     @abstractmethod
     def _refused(self, worker: Kind, error: ClientError) -> None:
@@ -200,7 +225,7 @@ class Crew(ABC, Generic[Kind]):
         self._workers.append(worker)
         self._work(worker)
         self._told = self._received
-        self._progress(self._told)
+        self._ways.progress(self._told)
 
     def _work_in_threads(self, growth: Growth, others: Iterable[threading.Thread] = ()) -> None:
         """Have the workers fetch what is missing, and as many more as pay; `others`, which may add
@@ -236,7 +261,7 @@ class Crew(ABC, Generic[Kind]):
         """Wait until all is done; keep enough connections at work meanwhile."""
         job = self._job
         tick = min(TICK, growth.window / 2)
-        patience, least = Patience(self._sleep, known=True), job.plan.size + 1
+        patience, least = Patience(self._ways.sleep, known=True), job.plan.size + 1
         while True:
             with job.lock:
                 if not job.over:
@@ -248,14 +273,13 @@ class Crew(ABC, Generic[Kind]):
                 if job.idle and not left:
                     self._stop_useless()
             if received > self._told:
-                self._progress(received - self._told)
+                self._ways.progress(received - self._told)
                 self._told = received
             if over:
                 return
             if working:
                 now = time.monotonic()
-                wanted = growth.wants_another(now, cpu_seconds(), received, left, working)
-                if wanted and self._refusals < len(PAUSES) and now >= self._not_before:
+                if growth.wants_another(now, cpu_seconds(), received, left, working):
                     self._connect_beside()
                 continue
             # Nothing is on its way now: what is missing tells whether it is of any use to go on.
@@ -270,7 +294,7 @@ class Crew(ABC, Generic[Kind]):
         job = self._job
         try:
             worker.run()
-        except (NothingThere, Changed, Damaged) as error:
+        except (NothingThere, NotAllowed, Changed, Damaged) as error:
             self._refused(worker, error)
         except (CannotConnect, ConnectionBroken) as error:
             self._broke(worker, error)
@@ -290,16 +314,9 @@ class Crew(ABC, Generic[Kind]):
         with self._job.lock:
             self._broken = error
             if worker.useful:
-                self._refusals = 0
+                worker.standing.was_useful()
             if len(self._workers) > 1:
-                self._hold_back(error)
-
-    def _hold_back(self, error: ClientError) -> None:
-        """A connection beside others ended with `error`: have the next one wait. None follows once
-        so many, one after the other, were of no use. The lock is to be held."""
-        now = time.monotonic()
-        self._not_before = max(self._not_before, now + pause(self._refusals, error))
-        self._refusals += 1
+                worker.standing.refused(time.monotonic(), error)
 
     def _fail(self, error: Exception) -> None:
         """End all with `error`."""
@@ -328,7 +345,7 @@ class Crew(ABC, Generic[Kind]):
 
 
 def bring_up(
-    make: Callable[[], Crew[Any]], name: str, *, known: bool, anew: str, note: Note, sleep: Sleep
+    make: Callable[[], Crew[Any]], name: str, ways: Ways, *, known: bool, anew: str
 ) -> Fetched:
     """Run what `make` makes until one comes to its end, of whatever version of the file `name`.
 
@@ -336,14 +353,14 @@ def bring_up(
     Raises a `ClientError`.
     """
     for _ in range(VERSIONS_MOST):
-        patience = Patience(sleep, known=known)
+        patience = Patience(ways.sleep, known=known)
         while True:
             one = make()
             try:
                 return one.run()
             except Changed as changed:
                 known = True
-                note(f"{changed}; {anew}")
+                ways.note(f"{changed}; {anew}")
                 break
             except (CannotConnect, ConnectionBroken) as error:
                 patience.known = known = patience.known or one.began

@@ -8,110 +8,75 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 
 from tcpdl.client import crew
 from tcpdl.client.crew import Crew, Job, bring_up
 from tcpdl.client.errors import CannotConnect, ClientError, ConnectionBroken, Damaged
-from tcpdl.client.fetched import Begun, Fetched, Note, say_nothing, show_nothing
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.line import UNWANTED
 from tcpdl.client.pace import Growth, limited_by
 from tcpdl.client.part import Part
-from tcpdl.client.patience import Sleep
 from tcpdl.client.plan import Plan
-from tcpdl.client.receiving import Progress
 from tcpdl.client.record import Version, begun_over_http
 from tcpdl.client.session import Session, failure
+from tcpdl.client.size import check_size, check_space
 from tcpdl.client.stock import Account, Stock, account
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.client.worker import Source, Worker, nonsense
 from tcpdl.wire.native import ANY_TAG, End, Error, FileInfo, Get
-from tcpdl.wire.text import printable
+
+DEFAULT = Ways()
 
 
-def download(
-    location: Location,
-    target: Target,
-    *,
-    timeout: float = 30.0,
-    connections: int = 8,
-    sources: Sequence[Location] = (),
-    progress: Progress | None = None,
-    note: Note | None = None,
-    begun: Begun | None = None,
-    sleep: Sleep = time.sleep,
-) -> Fetched:
+def download(location: Location, target: Target, ways: Ways = DEFAULT) -> Fetched:
     """Bring `target` up to the file at `location`: every byte of it checked, none fetched twice.
 
     What the part file holds already, whoever wrote it, is checked and kept as far as it is right.
-    At most `connections` are used at once. `sources` are further servers of the same file: each is
-    asked for its digests, and used if they are the same. `progress` is told of bytes received,
-    `note` of what a person may want to know, `begun` of the file's size and how much of it is
-    there already. The caller gives the target its name (`keep`), unless it is `unchanged`.
+    Each of the further sources is asked for its digests, and used if they are the same. The caller
+    compares the whole with what is expected, if anything is, and gives the target its name
+    (`keep`), unless it is `unchanged`.
 
-    Raises `OtherDialect` if the server speaks another; `NothingThere`, `CannotConnect`,
-    `ConnectionBroken`, `Damaged`, `CannotWrite`. What has come stays in the part.
+    Raises `OtherDialect` if the server speaks another; `NothingThere`, `NotAllowed`,
+    `CannotConnect`, `ConnectionBroken`, `Damaged`, `CannotWrite`. What has come stays in the part.
     """
-    say = note or say_nothing
-
-    def make() -> _Download:
-        show = progress or show_nothing
-        return _Download(
-            location, target, sources, begun, timeout, max(1, connections), show, say, sleep
-        )
-
     return bring_up(
-        make,
-        printable(location.path),
+        lambda: _Download(location, target, ways),
+        location.label,
+        ways,
         # What was begun over HTTP says nothing of the native dialect.
         known=target.has_record and not begun_over_http(target),
         anew="what is the same in the new version is kept",
-        note=say,
-        sleep=sleep,
     )
 
 
 class _Download(Crew[Worker]):
     """One version of the file."""
 
-    def __init__(
-        self,
-        location: Location,
-        target: Target,
-        others: Sequence[Location],
-        begun: Begun | None,
-        timeout: float,
-        most: int,
-        progress: Progress,
-        note: Note,
-        sleep: Sleep,
-    ) -> None:
-        super().__init__(timeout, most, progress, note, sleep)
+    def __init__(self, location: Location, target: Target, ways: Ways) -> None:
+        super().__init__(ways)
         self._main = Source(location)
         self._sources = [self._main]
         self._target = target
-        self._others = others
-        self._begun = begun
         self._asking: list[Session] = []  # what other servers have
 
     def run(self) -> Fetched:
         began = time.monotonic()
         fresh = self._target.is_new
-        place = self._main.location
-        with Session(place.host, place.port, self._timeout) as session:
+        with Session(self._main.location, self._ways) as session:
             self._main.address = session.peer
             info = self._ask(session, fresh)
+            check_size(info.size, self._ways.most)
             version = Version(info.size, info.chunk_shift, session.algorithm, info.tag)
             # One that is fetched in one go needs no record, nor has it one from before.
             recorded = not (self._target.is_new and info.size <= 1 << info.chunk_shift)
             part = Part(self._target, version, recorded=recorded)
             try:
                 plan = Plan(info.size, info.chunk_shift)
-                self._job = Job(plan, part, self._note, self._timeout)
+                self._job = Job(plan, part, self._ways.note, self._ways.timeout)
                 unchanged = self._take_stock(session, fresh)
-                if self._begun is not None:
-                    self._begun(info.size, part.kept)
+                self._ways.begun(info.size, part.kept)
                 if not unchanged:
                     self._fetch(session, fresh)
             finally:
@@ -148,10 +113,11 @@ class _Download(Crew[Worker]):
         """See what is here; return whether that is all of the file."""
         job, name = self._job, self._main.location.path
         if job.part.of_another:
-            self._note(f"'{printable(name)}' changed on the server; what is still right is kept")
+            shown = self._main.location.label
+            self._ways.note(f"'{shown}' changed on the server; what is still right is kept")
         if Stock(job.part, session, name, job.plan).take(fresh=fresh):
             return True
-        job.part.check_space(job.plan.missing)
+        check_space(self._target.fd, job.plan.missing)
         job.over = job.plan.done
         return False
 
@@ -168,17 +134,18 @@ class _Download(Crew[Worker]):
         if not job.over:
             others = [
                 threading.Thread(target=self._add_source, args=(place,), daemon=True)
-                for place in self._others
+                for place in self._ways.sources
             ]
             self._work_in_threads(Growth(self._most, session.round_trip), others)
         if self._error is not None:
             raise self._error
 
     def _connect(self) -> None:
-        source = self._next_source()
+        with self._job.lock:
+            source = self._least_used(self._sources)
         try:
-            session = Session(source.location.host, source.location.port, self._timeout)
-        except CannotConnect as error:
+            session = Session(source.location, self._ways)
+        except (CannotConnect, ConnectionBroken) as error:
             self._broken = error
             source.failed += 1
             return
@@ -186,16 +153,19 @@ class _Download(Crew[Worker]):
         self._add(Worker(self._job, source, session))
 
     def _connect_beside(self) -> None:
-        source = self._next_source()
-        place, limit = source.location, min(self._timeout, crew.BESIDE_MOST)
-        session = Session(place.host, place.port, limit, address=source.address, later=True)
+        now = time.monotonic()
+        with self._job.lock:
+            takers = [one for one in self._sources if one.standing.takes_another(now)]
+            if not takers:
+                return
+            source = self._least_used(takers)
+        session = Session(source.location, self._beside, address=source.address, later=True)
         self._add(Worker(self._job, source, session))
 
-    def _next_source(self) -> Source:
-        """The one that fails least, and has the fewest connections."""
-        with self._job.lock:
-            in_use = [worker.source for worker in self._workers]
-            return min(self._sources, key=lambda one: (one.failed, in_use.count(one)))
+    def _least_used(self, sources: list[Source]) -> Source:
+        """The one that fails least, and has the fewest connections. The lock is to be held."""
+        in_use = [worker.source for worker in self._workers]
+        return min(sources, key=lambda one: (one.failed, in_use.count(one)))
 
     def _add_source(self, place: Location) -> None:
         """Use the server at `place` as well, if its file is the same."""
@@ -218,13 +188,14 @@ class _Download(Crew[Worker]):
                 self._sources.append(source)
             wanted = len(self._workers) < self._most
         if not same:
-            self._note(f"{place.server} is not used: {why}")
+            self._ways.note(f"{place.server} is not used: {why}")
         elif wanted:
-            self._connect_beside()
+            session = Session(place, self._beside, address=address, later=True)
+            self._add(Worker(job, source, session))
 
     def _account(self, place: Location, tag: bytes) -> tuple[Account, str]:
         """What the server at `place` says of the file; and its address."""
-        with Session(place.host, place.port, self._timeout, later=True) as session:
+        with Session(place, self._ways, later=True) as session:
             with self._job.lock:
                 if self._job.over:
                     raise ConnectionBroken(UNWANTED)
@@ -252,7 +223,7 @@ class _Download(Crew[Worker]):
         if needed:
             self._fail(error)
             return
-        self._note(f"{source.location.server} is not used any more: {error}")
+        self._ways.note(f"{source.location.server} is not used any more: {error}")
 
     def _stop_all(self) -> None:
         super()._stop_all()

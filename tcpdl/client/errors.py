@@ -22,10 +22,23 @@ class CannotConnect(ClientError):
     status = 3
 
 
+class Untrusted(CannotConnect):
+    """The server cannot show that it is the one that was meant, or speaks no TLS: nothing was asked
+    of it. 3."""
+
+
 class ConnectionBroken(ClientError):
     """The connection ended or fell silent before all had come: try again. 4."""
 
     status = 4
+
+
+class Silent(ConnectionBroken):
+    """Nothing more came for as long as anything is waited for. 4."""
+
+
+class Unanswered(ConnectionBroken):
+    """The server ended the connection without a byte. 4."""
 
 
 class NothingThere(ClientError):
@@ -40,8 +53,20 @@ class CannotWrite(ClientError):
     status = 6
 
 
+class TooLarge(CannotWrite):
+    """The file has more bytes than are wanted. 6."""
+
+
+class NoRoom(CannotWrite):
+    """The file has more bytes than there is room for. 6."""
+
+
 class OtherDialect(ConnectionBroken):
     """The server does not answer in the dialect it was spoken to in. 4."""
+
+
+class SaysNothing(OtherDialect, Unanswered):
+    """The server ends the connection without a byte: it speaks another dialect, or is busy. 4."""
 
 
 class SpeaksHttp(OtherDialect):
@@ -63,6 +88,10 @@ class ServerFailed(ConnectionBroken):
     """Seconds for which it asked not to be asked."""
 
 
+class Busy(ServerFailed):
+    """The server has enough to do with others: connect again later. 4."""
+
+
 class Incomplete(ClientError):
     """All was done that could be; some was left out, or differs. 7."""
 
@@ -73,3 +102,9 @@ class Damaged(ClientError):
     """Bytes arrive damaged again and again: something between here and there is broken. 8."""
 
     status = 8
+
+
+class NotAllowed(ClientError):
+    """The server wants a login, or another one. 9."""
+
+    status = 9

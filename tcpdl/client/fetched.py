@@ -40,3 +40,7 @@ def say_nothing(text: str) -> None:
 
 def show_nothing(count: int) -> None:
     """Show no progress."""
+
+
+def begin_nothing(size: int, there: int) -> None:
+    """Nobody wants to know how much is to come."""

@@ -8,8 +8,12 @@ from __future__ import annotations
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from tcpdl.client.receiving import FAST, broken
+
+if TYPE_CHECKING:
+    from tcpdl.client.tls import Tls
 
 LOW_WATER = 512 * 1024
 """Bytes of a run that must have come before we are woken: fewer wake-ups (bench/native.py)."""
@@ -33,10 +37,12 @@ def low_water(left: int, room: int) -> int:
 
 
 class Inlet:
-    """Receives from a connected, blocking socket; for one thread at a time."""
+    """Receives from a connected, blocking socket, or from TLS on one; for one thread at a time."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, source: socket.socket | Tls) -> None:
+        self._source = source
+        # Of what is encrypted, nobody knows how many bytes of the socket are to come.
+        self._sock = source if isinstance(source, socket.socket) else None
         self._low_water = 1
         self._is_fast = False
         self._lately = 0
@@ -53,7 +59,7 @@ class Inlet:
         """
         self._set_low_water(1)
         try:
-            count = self._sock.recv_into(view)
+            count = self._source.recv_into(view)
         except OSError as error:
             raise broken(error, self.received) from error
         self.received += count
@@ -64,7 +70,7 @@ class Inlet:
         self._set_low_water(low_water(left, len(view)) if self._is_fast else 1)
         began = time.perf_counter()
         try:
-            count = self._sock.recv_into(view[:left])
+            count = self._source.recv_into(view[:left])
         except OSError as error:
             raise broken(error, self.received) from error
         now = time.perf_counter()
@@ -77,7 +83,7 @@ class Inlet:
         return count
 
     def _set_low_water(self, count: int) -> None:
-        if count != self._low_water:
+        if self._sock is not None and count != self._low_water:
             self._low_water = count
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 

@@ -1,4 +1,5 @@
-"""A TCP connection that is made when it is needed, and can be ended from another thread.
+"""A connection that is made when it is needed, under TLS or not, and can be ended from another
+thread.
 
 Imports the modules beside it. What is spoken on it is for those that are made of it to know:
 `client.session.Session` and `client.http.connection.Connection`.
@@ -9,11 +10,18 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from tcpdl.client.connect import connect, peer_of
 from tcpdl.client.errors import CannotConnect, ConnectionBroken
 from tcpdl.client.inlet import Inlet, round_trip
 from tcpdl.client.receiving import broken, limit_waits
+from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
+
+if TYPE_CHECKING:
+    from tcpdl.client.credentials import Login
+    from tcpdl.client.tls import Tls
 
 UNWANTED = "nothing more is wanted"
 
@@ -24,17 +32,22 @@ class Line:
     Blocking; for one thread at a time, but for `interrupt`, `received` and `waited`.
     """
 
-    def __init__(self, host: str, port: int, timeout: float, *, address: str = "") -> None:
-        """`timeout`, in seconds, bounds the connecting, and then every wait for more bytes.
+    protocols: tuple[str, ...] = ("tcpdl/1", "http/1.1")
+    """What may be spoken, for TLS to know (RFC 7301)."""
 
-        With an `address`, that is connected to, and `host` is not looked up.
+    def __init__(self, place: Location, ways: Ways, *, address: str = "") -> None:
+        """To the server of `place`. The timeout of `ways` bounds the connecting, the handshake of
+        TLS, and then every wait for more bytes.
+
+        With an `address`, that is connected to, and the host is not looked up.
         """
-        self.host = host
-        self.port = port
+        self.place = place
+        self._access = ways.access
         self._address = address
-        self._timeout = timeout
+        self._timeout = ways.timeout
         self._lock = threading.Lock()  # held to change what follows, and by other threads
         self._sock: socket.socket | None = None
+        self._tls: Tls | None = None
         self._inlet: Inlet
         self._interrupted = False
         self._before = 0, 0.0  # on sockets that are closed
@@ -61,6 +74,11 @@ class Line:
         """The address that it leads to; empty if that is not known any more."""
         return peer_of(self._sock) if self._sock else ""
 
+    @property
+    def login(self) -> Login | None:
+        """What to log in with on this connection, which is open. Raises `BadRequest`."""
+        return self._access.login_for(self.place, self.peer)
+
     def open(self) -> None:
         """Connect, unless that is done. Raises `CannotConnect`, `ConnectionBroken`."""
         self._open()
@@ -85,15 +103,23 @@ class Line:
             if self._sock is not None:
                 received, waited = self._before
                 self._before = received + self._inlet.received, waited + self._inlet.waited
+                if self._tls is not None:
+                    self._tls.end()
                 self._sock.close()
-                self._sock = None
+                self._sock = self._tls = None
 
-    def _open(self) -> socket.socket:
-        if self._sock is not None:
-            return self._sock
-        where = self._address or self.host
+    def _open(self) -> socket.socket | Tls:
+        """What to send to."""
+        if self._sock is None:
+            self._connect()
+        assert self._sock is not None
+        return self._tls or self._sock
+
+    def _connect(self) -> None:
+        place = self.place
+        where = self._address or place.host
         try:
-            sock = connect(where, self.port, self._timeout, lambda: not self._interrupted)
+            sock = connect(where, place.port, self._timeout, lambda: not self._interrupted)
         except CannotConnect:
             if self._interrupted:
                 raise ConnectionBroken(UNWANTED) from None
@@ -103,11 +129,20 @@ class Line:
             self._sock, self._inlet = sock, Inlet(sock)
             if self._interrupted:
                 raise ConnectionBroken(UNWANTED)
-        return sock
+        if place.tls:
+            try:
+                tls = self._access.secure(sock, place, self.protocols, self._timeout)
+            except BaseException as error:
+                self.close()
+                if isinstance(error, OSError):
+                    raise broken(error, 0) from error
+                raise
+            with self._lock:
+                self._tls, self._inlet = tls, Inlet(tls)
 
     def _send(self, data: bytes | bytearray) -> None:
-        sock = self._open()
+        out = self._open()
         try:
-            sock.sendall(data)
+            out.sendall(data)
         except OSError as error:
             raise broken(error, self.received) from error

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tcpdl.client.errors import Damaged, Garbled
 from tcpdl.client.session import Session, failure
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.wire import native, pack
 from tcpdl.wire.native import Answer, End, Error, FileInfo, GetDigests, Pack, ProtocolError, Tree
 from tcpdl.wire.pack import Entry
@@ -38,25 +39,27 @@ class Listed(NamedTuple):
     """Why it was left out, in the server's words."""
 
 
-def listdir(location: Location, *, recursive: bool = False, timeout: float = 30.0) -> list[Listed]:
+DEFAULT = Ways()
+
+
+def listdir(location: Location, ways: Ways = DEFAULT, *, recursive: bool = False) -> list[Listed]:
     """What is in the folder at `location`; with `recursive`, in those below as well.
 
     For a file, that file alone. Raises what `iterdir` does.
     """
-    return list(iterdir(location, recursive=recursive, timeout=timeout))
+    return list(iterdir(location, ways, recursive=recursive))
 
 
 def iterdir(
-    location: Location, *, recursive: bool = False, timeout: float = 30.0
+    location: Location, ways: Ways = DEFAULT, *, recursive: bool = False
 ) -> Iterator[Listed]:
     """The same, each name as it comes: for folders of any size.
 
-    `timeout`, in seconds, bounds the connecting, and then every wait for more bytes. Raises
-    `NothingThere`, `CannotConnect`, `ConnectionBroken` and its subclasses, and `Damaged`; after
-    names have been yielded, too.
+    Raises `NothingThere`, `NotAllowed`, `CannotConnect`, `ConnectionBroken` and its subclasses, and
+    `Damaged`; after names have been yielded, too.
     """
     name = location.path
-    with Session(location.host, location.port, timeout) as session:
+    with Session(location, ways) as session:
         flags = native.RECURSIVE if recursive else 0
         session.ask(lambda number: Tree(number, name, flags))
         message = session.next()

@@ -19,19 +19,24 @@ from typing import NamedTuple
 from tcpdl.client.comparing import Pass
 from tcpdl.client.errors import (
     BadRequest,
+    Busy,
     CannotConnect,
     CannotWrite,
     Changed,
     ClientError,
     ConnectionBroken,
     Damaged,
+    NotAllowed,
     NothingThere,
     OtherDialect,
+    SaysNothing,
     ServerFailed,
+    TooLarge,
+    Untrusted,
 )
 from tcpdl.client.filters import Filters, Rule
 from tcpdl.client.listing import nonsense
-from tcpdl.client.receiving import Progress, cannot_write
+from tcpdl.client.receiving import cannot_write
 from tcpdl.client.session import Session
 from tcpdl.client.shares import Reader, Sessions, next_turn
 from tcpdl.client.tally import Tally, Wishes
@@ -45,7 +50,8 @@ from tcpdl.client.tree import (
     reason,
     settle,
 )
-from tcpdl.client.url import Location
+from tcpdl.client.url import Location, split_link
+from tcpdl.client.ways import Ways
 from tcpdl.wire import native
 from tcpdl.wire.native import Pick, Tree
 from tcpdl.wire.pack import Entry
@@ -96,21 +102,20 @@ class Mirrored(NamedTuple):
         return not self.left_out_count and not self.kept_all
 
 
+DEFAULT = Ways()
+
+
 def mirror(
     location: Location,
     folder: str | bytes,
+    ways: Ways = DEFAULT,
     *,
     delete: bool = False,
     rules: Iterable[Rule] = (),
     dry_run: bool = False,
     checksum: bool = False,
     links: bool = False,
-    timeout: float = 30.0,
-    connections: int = 8,
-    progress: Progress | None = None,
-    note: Callable[[str], None] | None = None,
     told: Callable[[str, bytes], None] | None = None,
-    sleep: Callable[[float], object] = time.sleep,
 ) -> Mirrored:
     """Make `folder` hold what the folder at `location` does; it is made if need be.
 
@@ -126,46 +131,31 @@ def mirror(
     server does not have, and what is in the way, once the whole tree was listed. `dry_run` changes
     nothing.
 
-    A name that the server should not have us write, or cannot hand out, is left out and reported;
-    the rest goes on. A connection that is lost is made anew, 5 times without a file in between.
-    `connections` are used at most for a large file. `timeout`, in seconds, bounds every wait for
-    the server. `progress` is told of bytes received, `note` of what a person may want to know,
-    `told` of every change: `make`, `write`, `set`, `link` or `delete`, and the name.
+    A name that the server should not have us write, or cannot hand out, and a file that is larger
+    than is wanted, are left out and reported; the rest goes on. A connection that is lost is made
+    anew, 5 times without a file in between. `told` hears of every change: `make`, `write`, `set`,
+    `link` or `delete`, and the name.
 
-    Raises `BadRequest` for a rule that matches nothing; `NothingThere`, `CannotConnect`,
-    `ConnectionBroken` and its subclasses, `Damaged`, `CannotWrite`. What was done until then
-    stays, and a further run goes on from there.
+    Raises `BadRequest` for a rule that matches nothing; `NothingThere`, `NotAllowed`,
+    `CannotConnect`, `ConnectionBroken` and its subclasses, `Damaged`, `CannotWrite`. What was done
+    until then stays, and a further run goes on from there.
     """
     try:
         filters = Filters(rules)
     except ValueError as problem:
         raise BadRequest(str(problem)) from None
-    wishes = Wishes(delete, dry_run, checksum, links, filters, told)
-    run = _Run(location, folder, wishes, timeout, connections, progress, note, sleep)
-    return run.run()
+    wishes = Wishes(delete, dry_run, checksum, links, filters, ways.most, told)
+    return _Run(location, folder, wishes, ways).run()
 
 
 class _Run:
-    def __init__(
-        self,
-        location: Location,
-        folder: str | bytes,
-        wishes: Wishes,
-        timeout: float,
-        connections: int,
-        progress: Progress | None,
-        note: Callable[[str], None] | None,
-        sleep: Callable[[float], object],
-    ) -> None:
+    def __init__(self, location: Location, folder: str | bytes, wishes: Wishes, ways: Ways) -> None:
         self._location = location
-        self._top = location.path.rstrip(b"/")
+        top, self._link = split_link(location.path)
+        self._top = top.rstrip(b"/")
         self._folder = folder
         self._wishes = wishes
-        self._timeout = timeout
-        self._connections = connections
-        self._progress = progress or (lambda count: None)
-        self._note = note or (lambda text: None)
-        self._sleep = sleep
+        self._ways = ways
         self._tally = Tally()
         self._tree: LocalTree | None = None
         self._received = 0
@@ -207,20 +197,23 @@ class _Run:
             self._tally.begin_pass()
             try:
                 push = self._may_push()
-                most = self._connections if push else 1
-                with Sessions(self._location, self._timeout, most) as sessions:
+                most = self._ways.connections if push else 1
+                with Sessions(self._location, self._ways, most) as sessions:
                     everyone = list(sessions.all)
                     try:
                         return self._pass(everyone, push)
                     finally:
                         self._received += sum(session.received for session in everyone)
-            except (OtherDialect, Changed, ServerFailed):
-                raise
             except CannotConnect as error:
-                if self._tree is None:
+                if self._tree is None or isinstance(error, Untrusted):
                     raise
                 problem: ClientError = error
             except ConnectionBroken as error:
+                # Who is busy says so, or nothing at all.
+                unsure = isinstance(error, SaysNothing) and (self._tree is not None or not failed)
+                passes = unsure or isinstance(error, Busy)
+                if isinstance(error, (OtherDialect, Changed, ServerFailed)) and not passes:
+                    raise
                 problem = error
             except Damaged as error:
                 damaged += 1
@@ -231,8 +224,8 @@ class _Run:
                 failed = 0
             if failed == len(PAUSES):
                 raise problem
-            self._note(f"{problem}; going on")
-            self._sleep(PAUSES[failed])
+            self._ways.note(f"{problem}; going on")
+            self._ways.sleep(PAUSES[failed])
             failed += 1
 
     def _may_push(self) -> bool:
@@ -241,7 +234,7 @@ class _Run:
         return not (wishes.dry_run or wishes.checksum or wishes.filters) and is_empty(self._folder)
 
     def _pass(self, sessions: list[Session], push: bool) -> Pass:
-        wishes, top = self._wishes, self._top
+        wishes, top = self._wishes, self._top + self._link
         flags = native.RECURSIVE | (native.CONTENT if push else 0)
         if wishes.checksum:
             flags |= native.ROOTS
@@ -255,12 +248,12 @@ class _Run:
             return self._compare(sessions[0], turns, push)
 
     def _compare(self, session: Session, turns: deque[Session | Reader], push: bool) -> Pass:
-        wishes, top = self._wishes, self._top
+        wishes = self._wishes
         entries = self._next_turn(turns)
         if self._tree is None:
             # Not before the server has said that there is something to write.
             self._tree = LocalTree(self._folder, make=not wishes.dry_run)
-        picks = _Picks(session, top)
+        picks = _Picks(session, self._top + self._link)
         passed = Pass(self._tree, wishes, self._tally, picks.want, pushed=push)
         passed.algorithm = session.algorithm
         while entries is not None:
@@ -288,9 +281,13 @@ class _Run:
         return None
 
     def _next_part(self, source: Session | Reader) -> list[Entry] | None:
-        turn = source.next() if isinstance(source, Reader) else next_turn(source, self._top)
+        turn = (
+            source.next()
+            if isinstance(source, Reader)
+            else next_turn(source, self._top + self._link)
+        )
         if turn.received:
-            self._progress(turn.received)
+            self._ways.progress(turn.received)
         return turn.entries
 
     def _fetch_large(self, passed: Pass, tree: LocalTree) -> None:
@@ -302,7 +299,7 @@ class _Run:
                 if ends_all(error):
                     raise cannot_write(error) from error
                 self._tally.leave_out(entry.name, f"it cannot be written: {reason(error)}")
-            except (NothingThere, Changed, ServerFailed) as error:
+            except (NothingThere, NotAllowed, Changed, ServerFailed, TooLarge) as error:
                 self._tally.leave_out(entry.name, str(error))
             else:
                 passed.written(entry.name, entry.size)
@@ -313,7 +310,7 @@ class _Run:
 
         folder, _, segment = entry.name.rpartition(b"/")
         fd = tree.folder(folder)
-        path = self._top + b"/" + entry.name if self._top else entry.name
+        path = b"/".join(part for part in (self._top, entry.name) if part) + self._link
         try:
             target = Target(fd, segment, resume=True)
         except CannotWrite as error:
@@ -321,15 +318,7 @@ class _Run:
                 raise error.__cause__ from None
             raise NothingThere(str(error)) from error  # this one is in the way, others may not be
         with target:
-            fetched = download(
-                Location(self._location.host, self._location.port, path),
-                target,
-                timeout=self._timeout,
-                connections=self._connections,
-                progress=self._progress,
-                note=self._note,
-                sleep=self._sleep,
-            )
+            fetched = download(self._location._replace(path=path), target, self._ways)
             self._received += fetched.received
             mode = fetched.mode | FILE_MODE
             if not fetched.unchanged:

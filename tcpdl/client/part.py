@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 from typing import Any
 
 from tcpdl import digest
 from tcpdl.client.errors import CannotWrite
 from tcpdl.client.plan import Plan, Range
-from tcpdl.client.progress import human
 from tcpdl.client.receiving import cannot_write
 from tcpdl.client.record import Record, Version
 from tcpdl.client.target import Target
@@ -45,17 +43,6 @@ class Part:
     def close(self) -> None:
         if self.record:
             self.record.close()
-
-    def check_space(self, needed: int) -> None:
-        """Raise `CannotWrite` unless the disk has room for `needed` bytes more."""
-        with suppress(OSError):
-            disk = os.fstatvfs(self.target.fd)
-            there = disk.f_bavail * disk.f_frsize
-            # Where blocks are not counted (some network disks), there is nothing to go by.
-            if disk.f_blocks and needed > there:
-                raise CannotWrite(
-                    f"{human(needed)}B are still to come, and the disk has room for {human(there)}B"
-                )
 
     def state(self, index: int, offset: int) -> Any:
         """A hash object for chunk `index`, with what is there of it before `offset`.

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tcpdl.client.errors import ClientError, ConnectionBroken, Garbled, OtherDialect
+from tcpdl.client.errors import (
+    Busy,
+    CannotConnect,
+    ClientError,
+    ConnectionBroken,
+    Garbled,
+    OtherDialect,
+    Unanswered,
+    Untrusted,
+)
 
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each new attempt after nothing more had come."""
@@ -21,6 +30,8 @@ class Patience:
     def __init__(self, sleep: Sleep, *, known: bool) -> None:
         self._sleep = sleep
         self._failed = 0
+        self._last: ClientError | None = None
+        self._is_there = False  # it has taken a connection
         self.known = known
         """The server was there before, and spoke the dialect: so it is waited for, and not taken
         for one of another."""
@@ -31,15 +42,28 @@ class Patience:
 
     def bear(self, error: ClientError) -> None:
         """Pause before what failed with `error` is tried again; raise it, if it is not to be."""
-        # A server that was there before is waited for, and one that says how long; any other is
-        # not. A damaged answer is asked for again; nonsense stays that.
-        patient = self.known or wait(error) > 0
-        if self._failed >= (len(PAUSES) if patient else isinstance(error, Garbled)):
+        last, self._last = self._last, error
+        if self._failed >= self._most(error):
             if self.known and isinstance(error, OtherDialect):
                 raise ConnectionBroken(str(error)) from error
-            raise error
+            # One that serves a single connection said what it had to say on that.
+            said = not self.known and isinstance(error, CannotConnect)
+            raise last if said and isinstance(last, OtherDialect) else error
         self._sleep(pause(self._failed, error))
         self._failed += 1
+
+    def _most(self, error: ClientError) -> int:
+        """How often it is tried again, one time after the other, what fails with `error`."""
+        if isinstance(error, Untrusted):
+            return 0
+        # Who is busy resets connections, or says so; both pass. Silence was waited for already.
+        broke = type(error) is ConnectionBroken or isinstance(error, Busy)
+        self._is_there = self._is_there or broke
+        away = isinstance(error, CannotConnect) and self._is_there
+        if self.known or broke or away or wait(error) > 0:
+            return len(PAUSES)
+        # A damaged answer is asked for again, and one that did not come; nonsense stays that.
+        return int(isinstance(error, (Garbled, Unanswered)))
 
 
 def pause(failed: int, error: ClientError) -> float:

@@ -15,8 +15,12 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from tcpdl.client.errors import CannotWrite, ConnectionBroken
+from tcpdl.client.errors import CannotWrite, ConnectionBroken, Silent
+
+if TYPE_CHECKING:
+    from tcpdl.client.tls import Tls
 
 PIECE = 1024 * 1024
 """Bytes moved at a time, and the size of the pipe that is asked for."""
@@ -45,30 +49,33 @@ def limit_waits(sock: socket.socket, seconds: float) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, interval)
 
 
-def receive_all(sock: socket.socket, out: int, progress: Progress) -> int:
-    """Write what `sock` receives to the descriptor `out` until the stream ends; return how much.
+def receive_all(source: socket.socket | Tls, out: int, progress: Progress) -> int:
+    """Write what `source` receives to the descriptor `out` until the stream ends; return how much.
 
     Raises `ConnectionBroken` if the stream is reset, or falls silent for as long as `limit_waits`
     allows; and `CannotWrite`.
     """
-    if hasattr(os, "splice"):
-        return _Splice(sock, out, progress).run()
-    return _copy(sock, out, progress, 0)
+    if hasattr(os, "splice") and isinstance(source, socket.socket):
+        return _Splice(source, out, progress).run()
+    return _copy(source, out, progress, 0)
 
 
-def receive_into(sock: socket.socket, write: Callable[[bytes], object], progress: Progress) -> int:
+def receive_into(
+    source: socket.socket | Tls, write: Callable[[bytes], object], progress: Progress
+) -> int:
     """The same, but give the bytes to `write`."""
+    buffer = memoryview(bytearray(PIECE))
     received = 0
     while True:
         try:
-            data = sock.recv(PIECE)
+            count = source.recv_into(buffer)
         except OSError as error:
             raise broken(error, received) from error
-        if not data:
+        if not count:
             return received
-        write(data)
-        received += len(data)
-        progress(len(data))
+        write(bytes(buffer[:count]))
+        received += count
+        progress(count)
 
 
 class _Pace:
@@ -146,11 +153,11 @@ class _Splice:
         return True
 
 
-def _copy(sock: socket.socket, out: int, progress: Progress, received: int) -> int:
+def _copy(source: socket.socket | Tls, out: int, progress: Progress, received: int) -> int:
     buffer = memoryview(bytearray(PIECE))
     while True:
         try:
-            count = sock.recv_into(buffer)
+            count = source.recv_into(buffer)
         except OSError as error:
             raise broken(error, received) from error
         if count == 0:
@@ -189,7 +196,5 @@ def cannot_write(error: OSError) -> CannotWrite:
 def broken(error: OSError, received: int) -> ConnectionBroken:
     """`error`, met after `received` bytes had come, in words."""
     if isinstance(error, BlockingIOError):
-        why = "the server fell silent"
-    else:
-        why = os.strerror(error.errno or 0).lower()
-    return ConnectionBroken(f"{why} after {received} bytes")
+        return Silent(f"the server fell silent after {received} bytes")
+    return ConnectionBroken(f"{os.strerror(error.errno or 0).lower()} after {received} bytes")

@@ -12,17 +12,24 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from tcpdl import digest
+from tcpdl.client.credentials import LOG_IN
 from tcpdl.client.errors import (
+    Busy,
     Changed,
     ClientError,
     ConnectionBroken,
     Garbled,
+    NotAllowed,
     NothingThere,
     OtherDialect,
+    SaysNothing,
     ServerFailed,
+    Silent,
     SpeaksHttp,
 )
 from tcpdl.client.line import Line
+from tcpdl.client.url import Location, split_link
+from tcpdl.client.ways import Ways
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, Room, State
 from tcpdl.wire.native import (
@@ -45,23 +52,26 @@ HTTP = (b"http/1.", b"<!doctype")
 class Session(Line):
     """A connection on which any number of requests is made, and answered in order.
 
-    Use it as a context manager.
+    A server may end it between two answers; what was asked for is then asked for on a new one. Use
+    it as a context manager.
     """
 
     def __init__(
-        self, host: str, port: int, timeout: float, *, address: str = "", later: bool = False
+        self, place: Location, ways: Ways, *, address: str = "", later: bool = False
     ) -> None:
         """Connect, unless that is to be done `later`. The rest is that of `Line`.
 
-        Raises `CannotConnect`.
+        Raises what `open` does.
         """
-        super().__init__(host, port, timeout, address=address)
+        super().__init__(place, ways, address=address)
         self._incoming = Incoming(State.ANSWER)
         self._room = Room(self._incoming)
-        self._out = bytearray(native.preface(digest.AVAILABLE))
+        self._out = bytearray()
         self._asked: deque[tuple[int, bytes]] = deque()  # ids, and requests as they were sent
         self._number = 0
-        self._greeted = False
+        self._answered = 0  # on this connection
+        self._agreed = 0  # the digest that an earlier connection had
+        self._greeted = self._begun = False
         if not later:
             self.open()
 
@@ -78,6 +88,17 @@ class Session(Line):
         """The digest of the request whose answer is under way, and of `data`."""
         return digest.digest(self.algorithm, self._asked[0][1], data)
 
+    def open(self) -> None:
+        """Connect, unless that is done. Raises `CannotConnect`, `ConnectionBroken`; `BadRequest`
+        if the login must not be sent there."""
+        super().open()
+        if not self._begun:
+            self._begun = True
+            greeting = native.preface(digest.AVAILABLE)
+            if (login := self.login) is not None:
+                greeting += native.encode(login.message)
+            self._out[:0] = greeting
+
     def ask(self, make: Callable[[int], Request]) -> int:
         """Queue the request that `make` makes of an id; return that id. `flush` sends it."""
         self._number = (self._number + 1) & 0xFFFF
@@ -90,7 +111,8 @@ class Session(Line):
         return self._number
 
     def flush(self) -> None:
-        """Send the requests that are queued. Raises `ConnectionBroken`."""
+        """Send the requests that are queued. Raises what `open` does."""
+        self.open()
         out, self._out = self._out, bytearray()
         if out:
             self._send(out)
@@ -141,17 +163,34 @@ class Session(Line):
     def _receive(self) -> None:
         view = self._room.view()
         try:
-            count = self._inlet.read(view) or self._ended()
-        except ConnectionBroken as error:
-            if self.received or not isinstance(error.__cause__, BlockingIOError):
+            count = self._inlet.read(view)
+        except Silent as error:
+            if self.received:
                 raise
             # Some web servers wait for the end of a line, which our requests do not have.
-            raise ConnectionBroken(f"{error}; ask a web server with http://") from error
+            raise Silent(f"{error}; ask a web server with http://") from error
+        if not count:
+            if self._answered and self._asked and self._incoming.between:
+                self._renew()
+                return
+            self._ended()
         if not self._greeted and bytes(view[: min(count, len(MAGIC))]) != MAGIC[:count]:
             if self._is_http(bytes(view[:count])):
                 raise SpeaksHttp("the server is a web server, and does not speak this dialect")
             raise OtherDialect("the server does not speak the native dialect")
         self._room.filled(count)
+
+    def _renew(self) -> None:
+        """Ask on a new connection what was not answered: the server ended this one between two
+        answers, as it does after a certain number of them."""
+        self._agreed = self.algorithm
+        self.close()
+        self._incoming = Incoming(State.ANSWER)
+        self._room = Room(self._incoming)
+        self._greeted = self._begun = False
+        self._answered = 0
+        self._out = bytearray().join(request for _, request in self._asked)
+        self.flush()
 
     def _is_http(self, begun: bytes) -> bool:
         """Whether an answer that has `begun` so is one of a web server."""
@@ -170,6 +209,8 @@ class Session(Line):
         chosen = self._incoming.digests
         if chosen and not (chosen & digest.AVAILABLE and chosen in (native.SHA256, native.BLAKE3)):
             raise ProtocolError(f"it chose digest {chosen}, which was not offered")
+        if self._agreed not in (0, chosen):
+            raise ProtocolError(f"it chose digest {chosen}, and {self._agreed} before")
 
     def _check(self, message: Any) -> None:
         """Raise `ProtocolError` unless `message` belongs to the request whose turn it is."""
@@ -182,6 +223,7 @@ class Session(Line):
             raise ProtocolError(f"an answer to request {message.id}, where {number} has its turn")
         if isinstance(message, (End, Error)):
             self._asked.popleft()
+            self._answered += 1
         elif not self.algorithm:
             raise ProtocolError("no digest was chosen, and yet there is an answer")
         elif (
@@ -191,7 +233,9 @@ class Session(Line):
             raise ProtocolError("it was damaged on its way, or the request was")
 
     def _ended(self) -> NoReturn:
-        if not self._greeted:
+        if not self.received:
+            raise SaysNothing("the server does not answer in the native dialect")
+        if not self._greeted and not self._agreed:
             raise OtherDialect("the server does not answer in the native dialect")
         raise ConnectionBroken(f"the server ended the connection after {self.received} bytes")
 
@@ -199,7 +243,7 @@ class Session(Line):
 def failure(error: Error, name: bytes) -> ClientError:
     """The exception that stands for an `Error` message about the file or folder `name`."""
     said = printable(error.sentence)
-    shown = printable(name)
+    shown = printable(split_link(name)[0])
     if error.code in (native.ABSENT, native.REFUSED):
         return NothingThere(f"the server has no '{shown}' to hand out: {said}")
     if error.code == native.IS_FOLDER:
@@ -208,4 +252,10 @@ def failure(error: Error, name: bytes) -> ClientError:
         return NothingThere(f"'{shown}' is no folder; use tcpdl get for a file")
     if error.code == native.CHANGED:
         return Changed(f"'{shown}' changed on the server")
+    if error.code == native.LOGIN_NEEDED:
+        return NotAllowed(f"the server wants a login for '{shown}': {said}; {LOG_IN}")
+    if error.code == native.NOT_ALLOWED:
+        return NotAllowed(f"whoever is logged in may not have '{shown}': {said}")
+    if error.code == native.BUSY:
+        return Busy(f"the server is busy: {said}")
     return ServerFailed(f"the server could not send '{shown}': {said}")

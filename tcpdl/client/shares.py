@@ -17,6 +17,7 @@ from tcpdl.client.errors import ClientError
 from tcpdl.client.listing import entries_of
 from tcpdl.client.session import Session
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.wire.native import Pack
 from tcpdl.wire.pack import Entry
 
@@ -36,14 +37,14 @@ _HERE = ("localhost", "127.", "::1")
 class Sessions:
     """One connection, or several if the server is far. Use it as a context manager."""
 
-    def __init__(self, location: Location, timeout: float, most: int) -> None:
-        """Connect, with at most `most` connections. Raises `CannotConnect`.
+    def __init__(self, location: Location, ways: Ways, most: int) -> None:
+        """Connect, with at most `most` connections. Raises what `Session` does.
 
         They are begun at the same time, since it is not known before how far the server is.
         """
         self.all: list[Session] = []
         self._location = location
-        self._timeout = timeout
+        self._ways = ways
         self._lock = threading.Lock()
         self._closed = False
         wanted = 1 if location.host.startswith(_HERE) else min(most, SHARES)
@@ -51,7 +52,7 @@ class Sessions:
         for other in others:
             other.start()
         try:
-            first = Session(location.host, location.port, timeout)
+            first = Session(location, ways)
         except BaseException:
             self.close()
             raise
@@ -82,7 +83,7 @@ class Sessions:
 
     def _connect(self) -> None:
         with suppress(ClientError), ExitStack() as stack:
-            session = Session(self._location.host, self._location.port, self._timeout)
+            session = Session(self._location, self._ways)
             stack.callback(session.close)
             with self._lock:
                 if not self._closed:

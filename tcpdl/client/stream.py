@@ -6,44 +6,36 @@ in memory until its digest was found to be right.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from tcpdl.client.errors import CannotConnect, Changed, ConnectionBroken, Damaged, Garbled
 from tcpdl.client.fetched import Fetched
-from tcpdl.client.patience import Patience, Sleep
-from tcpdl.client.receiving import Progress
+from tcpdl.client.patience import Patience
 from tcpdl.client.session import Session, failure
+from tcpdl.client.size import check_size
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.client.worker import DAMAGED_MOST
 from tcpdl.wire.native import ANY_TAG, CHANGED, Chunk, Digest, End, Error, FileInfo, Get
-from tcpdl.wire.text import printable
 
 AHEAD_MOST = 2
 """Chunks that may have come while the digest of the first is still awaited (PROTOCOL.md 4.4)."""
 
+DEFAULT = Ways()
 
-def stream(
-    location: Location,
-    write: Callable[[bytes], object],
-    *,
-    timeout: float = 30.0,
-    progress: Progress | None = None,
-    note: Callable[[str], None] | None = None,
-    begun: Callable[[int, int], None] | None = None,
-    sleep: Sleep = time.sleep,
-) -> Fetched:
+
+def stream(location: Location, write: Callable[[bytes], object], ways: Ways = DEFAULT) -> Fetched:
     """Give the file at `location` to `write`, chunk by chunk, each checked before.
 
     A broken connection is made anew. Raises what `client.download.download` raises, and `Changed`
     if the file does so once a part of it was written.
     """
-    reading = _Stream(location, write, progress or (lambda count: None), begun)
-    patience, damaged = Patience(sleep, known=False), 0
+    reading = _Stream(location, write, ways)
+    patience, damaged = Patience(ways.sleep, known=False), 0
     while True:
         before = reading.written
         try:
-            with Session(location.host, location.port, timeout) as session:
+            with Session(location, ways) as session:
                 return reading.read(session)
         except Changed:
             raise
@@ -51,8 +43,7 @@ def stream(
             damaged = 1 if reading.written > before else damaged + 1
             if damaged == DAMAGED_MOST:
                 raise
-            if note is not None:
-                note(f"bytes from {reading.written} arrived damaged, and are fetched again")
+            ways.note(f"bytes from {reading.written} arrived damaged, and are fetched again")
         except (CannotConnect, ConnectionBroken) as error:
             patience.known = reading.info is not None
             if reading.written > before:
@@ -61,17 +52,10 @@ def stream(
 
 
 class _Stream:
-    def __init__(
-        self,
-        location: Location,
-        write: Callable[[bytes], object],
-        progress: Progress,
-        begun: Callable[[int, int], None] | None,
-    ) -> None:
+    def __init__(self, location: Location, write: Callable[[bytes], object], ways: Ways) -> None:
         self._location = location
         self._write = write
-        self._progress = progress
-        self._begun = begun
+        self._ways = ways
         self.written = 0
         self._received = 0
         self.info: FileInfo | None = None
@@ -92,7 +76,7 @@ class _Stream:
                     self._take_info(message)
                 elif isinstance(message, Chunk) and self.info is not None:
                     self._hold(held, session.take(message.length))
-                    self._progress(message.length)
+                    self._ways.progress(message.length)
                 elif isinstance(message, Digest) and message.chunk == next(iter(held), None):
                     data = held.pop(message.chunk)
                     if session.digest(data) != message.digest:
@@ -111,10 +95,10 @@ class _Stream:
     def _take_info(self, info: FileInfo) -> None:
         if self.info is None:
             self.info = info
-            if self._begun is not None:
-                self._begun(info.size, 0)
+            check_size(info.size, self._ways.most)
+            self._ways.begun(info.size, 0)
         elif (info.size, info.tag) != (self.info.size, self.info.tag):
-            raise Changed(f"'{printable(self._location.path)}' changed on the server")
+            raise Changed(f"'{self._location.label}' changed on the server")
 
     def _hold(self, held: dict[int, bytes], data: bytes) -> None:
         assert self.info is not None

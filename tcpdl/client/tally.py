@@ -25,6 +25,8 @@ class Wishes(NamedTuple):
     checksum: bool = False
     links: bool = False
     filters: Filters = _NO_FILTERS
+    most: int | None = None
+    """The most bytes that a file may have."""
     told: Callable[[str, bytes], None] | None = None
     """Hears of everything that is done, or would be: what, and the name."""
 

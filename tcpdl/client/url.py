@@ -1,4 +1,5 @@
-"""Where a file is: `host:port/name`, `tcpdl://host/name`, `http://host/path`. Pure.
+"""Where a file is: `host:port/name`, `tcpdl://host/name`, `http://host/path`; with TLS,
+`tcpdls://host/name` and `https://host/path`. Pure.
 
 Imports `client.errors`.
 """
@@ -16,6 +17,9 @@ DEFAULT_PORT = 8080
 
 HTTP_PORT = 80
 """The same for `http://`."""
+
+HTTPS_PORT = 443
+"""The same for `https://`."""
 
 ECHO_PORT = 7
 """The same for echo: the port that RFC 862 assigns."""
@@ -35,6 +39,13 @@ class Location(NamedTuple):
     target: str = ""
     """Of a file that is to be asked for over HTTP, its path and query as HTTP has them; else
     empty."""
+    tls: bool = False
+    """Whether the server is spoken to over TLS."""
+
+    @property
+    def origin(self) -> tuple[bool, str, int]:
+        """What tells the server from others: a login is for one of them alone."""
+        return self.tls, self.host.lower(), self.port
 
     @property
     def server(self) -> str:
@@ -44,14 +55,46 @@ class Location(NamedTuple):
     @property
     def file_name(self) -> bytes:
         """The last segment of the path: what the file is called here."""
-        return self.path.rpartition(b"/")[2]
+        return (self.path if self.target else split_link(self.path)[0]).rpartition(b"/")[2]
+
+    @property
+    def label(self) -> str:
+        """What it is called in a sentence, fit to be shown."""
+        if self.target:
+            return printable(_without_signature(self.target))
+        return printable(split_link(self.path)[0])
 
     @property
     def shown(self) -> str:
         """What a person reads of it, fit to be shown."""
         if self.target:
-            return f"http://{self.server}{printable(self.target)}"
-        return f"{self.server}/{printable(self.path)}"
+            return f"{self.root}{self.label}"
+        name = f"{self.server}/{self.label}"
+        return f"tcpdls://{name}" if self.tls else name
+
+    @property
+    def root(self) -> str:
+        """The beginning of its URLs over HTTP, without a slash at the end."""
+        return f"http{'s' * self.tls}://{self.server}"
+
+
+def split_link(name: bytes) -> tuple[bytes, bytes]:
+    """A name, and what may stand after it to make it a link that opens it to whoever has it
+    (PROTOCOL.md 8.2): which is kept and shown nowhere."""
+    if b"&signed=" in name:
+        from tcpdl.wire import links  # it takes a while to import, and few names are links
+
+        if (found := links.split(name)) is not None:
+            return found[0], name[len(found[0]) :]
+    return name, b""
+
+
+def _without_signature(target: str) -> str:
+    if "signed" in target:
+        from tcpdl.wire import links
+
+        return links.without_signature(target.encode("ascii")).decode("ascii")
+    return target
 
 
 def join(host: str, port: int) -> str:
@@ -62,27 +105,26 @@ def join(host: str, port: int) -> str:
 def parse_url(url: str) -> Location:
     """Read a URL. Raises `BadRequest`.
 
-    Forms: `host[:port]/name`, `tcpdl://host[:port]/name`, `http://host[:port]/path?query`. The port
-    is 8080 if left out, or 80. `%` and two hexadecimal digits stand for a byte, as everywhere in
-    URLs (RFC 3986, section 2.1), so a name that holds such a sequence has its `%` written as `%25`.
-    `?` and `#` mean themselves, except in the last form.
+    Forms: `host[:port]/name`, `tcpdl://host[:port]/name`, `http://host[:port]/path?query`, and with
+    TLS, `tcpdls://` and `https://`. The port is 8080 if left out, or 80, or 443. `%` and two
+    hexadecimal digits stand for a byte, as everywhere in URLs (RFC 3986, section 2.1), so a name
+    that holds such a sequence has its `%` written as `%25`. `?` and `#` mean themselves, except in
+    URLs of HTTP.
     """
-    scheme = _SCHEME.match(url)
+    scheme, tls = _SCHEME.match(url), False
     if scheme:
-        name = scheme[1].lower()
-        if name == "http":
-            return _parse_http(scheme[2])
-        if name in ("https", "tcpdls"):
-            raise BadRequest(f"{name}:// is not spoken: this version does not speak TLS")
-        if name != "tcpdl":
+        name, url = scheme[1].lower(), scheme[2]
+        if name in ("http", "https"):
+            return _parse_http(url, tls=name == "https")
+        if name not in ("tcpdl", "tcpdls"):
             raise BadRequest(
-                f"{printable(scheme[1])}:// is not spoken by this version; "
-                "use host:port/name, tcpdl://host:port/name or http://host/path"
+                f"{printable(scheme[1])}:// is not spoken by this version; use host:port/name, "
+                "tcpdl://host:port/name or http://host/path, or with TLS tcpdls:// or https://"
             )
-        url = scheme[2]
+        tls = name == "tcpdls"
     authority, _, path = url.partition("/")
     host, port = parse_server(authority, DEFAULT_PORT)
-    return Location(host, port, _decoded(path))
+    return Location(host, port, _decoded(path), tls=tls)
 
 
 def parse_native(url: str, command: str) -> Location:
@@ -102,21 +144,22 @@ def need_native(location: Location, command: str) -> Location:
 
 def over_http(location: Location) -> Location:
     """`location`, to be asked for over HTTP."""
-    return location if location.target else location._replace(target=f"/{_quoted(location.path)}")
+    if location.target:
+        return location
+    name, link = split_link(location.path)
+    return location._replace(path=name, target=f"/{_quoted(name)}{link.decode('ascii')}")
 
 
-def _parse_http(rest: str) -> Location:
+def _parse_http(rest: str, *, tls: bool) -> Location:
     rest = rest.partition("#")[0]
     end = re.search(r"[/?]", rest)
     at = end.start() if end else len(rest)
-    if "@" in rest[:at]:
-        raise BadRequest("a URL with a user name or password in it is not asked for: write neither")
-    host, port = parse_server(rest[:at], HTTP_PORT)
+    host, port = parse_server(rest[:at], HTTPS_PORT if tls else HTTP_PORT)
     path, query, given = rest[at:].partition("?")
     target = (path or "/") + query + given
     # What a URL cannot hold, people type, and a request line must not.
     target = re.sub(r"[^!-~]", lambda found: _quoted(_as_bytes(found[0])), target)
-    return Location(host, port, _decoded(path.removeprefix("/")), target)
+    return Location(host, port, _decoded(path.removeprefix("/")), target, tls)
 
 
 def _as_bytes(text: str) -> bytes:
@@ -140,6 +183,11 @@ def _quoted(name: bytes) -> str:
 
 def parse_server(server: str, default_port: int) -> tuple[str, int]:
     """Read `host`, `host:port` or `[address]:port`. Raises `BadRequest`."""
+    if "@" in server:
+        raise BadRequest(
+            "a URL with a user name or password in it is not asked for: leave them out, and use "
+            "--login USER, --token-file FILE or ~/.netrc"
+        )
     shown = printable(server)
     if server.startswith("["):
         host, closed, rest = server[1:].partition("]")
@@ -153,7 +201,7 @@ def parse_server(server: str, default_port: int) -> tuple[str, int]:
         port = rest if colon else None
     if not host:
         raise BadRequest("the host is missing; write host:port/name")
-    if "@" in host or not host.isprintable() or " " in host:
+    if not host.isprintable() or " " in host:
         raise BadRequest(f"{shown!r} is not a host name or address")
     if port is None:
         return host, default_port

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tcpdl import digest
@@ -17,11 +17,11 @@ from tcpdl.client.errors import BadRequest, CannotWrite, Changed
 from tcpdl.client.fetched import Fetched
 from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.plan import Range
-from tcpdl.client.receiving import Progress
 from tcpdl.client.session import Session, failure
 from tcpdl.client.stock import account
 from tcpdl.client.target import Target
-from tcpdl.client.url import Location
+from tcpdl.client.url import Location, split_link
+from tcpdl.client.ways import Ways
 from tcpdl.client.worker import nonsense
 from tcpdl.wire.native import End, Error, FileInfo, GetDigests
 from tcpdl.wire.text import printable
@@ -54,13 +54,10 @@ class Verified(NamedTuple):
         return not different and not self.left_out_count
 
 
-def verify(
-    location: Location,
-    path: str | bytes,
-    *,
-    timeout: float = 30.0,
-    note: Callable[[str], None] | None = None,
-) -> Verified:
+DEFAULT = Ways()
+
+
+def verify(location: Location, path: str | bytes, ways: Ways = DEFAULT) -> Verified:
     """Compare the file or folder at `path` with the one at `location`.
 
     Times and permissions are not compared. Raises `BadRequest` if there is neither at `path`, and
@@ -72,31 +69,22 @@ def verify(
         shown = printable(os.fsencode(path))
         raise BadRequest(f"'{shown}': {os.strerror(error.errno or 0).lower()}") from None
     if not is_folder:
-        ranges = tuple(differing(location, path, timeout))
+        ranges = tuple(differing(location, path, ways))
         return Verified((Difference(b"", "differs", ranges),) if ranges else ())
     told: list[tuple[str, bytes]] = []
     compared = mirror(
         location,
         path,
+        ways,
         checksum=True,
         dry_run=True,
         delete=True,
-        timeout=timeout,
-        note=note,
         told=lambda what, name: told.append((what, name)),
     )
-    return _of_tree(location, os.fsencode(path), timeout, compared, told)
+    return _of_tree(location, os.fsencode(path), ways, compared, told)
 
 
-def repair(
-    location: Location,
-    path: str | bytes,
-    *,
-    timeout: float = 30.0,
-    connections: int = 8,
-    progress: Progress | None = None,
-    note: Callable[[str], None] | None = None,
-) -> Fetched | Mirrored:
+def repair(location: Location, path: str | bytes, ways: Ways = DEFAULT) -> Fetched | Mirrored:
     """Make the file or folder at `path` what it is at `location`; of files, fetch only what
     differs, in pieces of a chunk, or whole ones of up to 1 MiB.
 
@@ -104,31 +92,16 @@ def repair(
     `mirror` raise.
     """
     if os.path.isdir(path):
-        return mirror(
-            location,
-            path,
-            checksum=True,
-            timeout=timeout,
-            connections=connections,
-            progress=progress,
-            note=note,
-        )
+        return mirror(location, path, ways, checksum=True)
     folder, name = os.path.split(os.path.realpath(os.fsencode(path)))
     with Target(folder, name, resume=True) as target:
-        fetched = download(
-            location,
-            target,
-            timeout=timeout,
-            connections=connections,
-            progress=progress,
-            note=note,
-        )
+        fetched = download(location, target, ways)
         if not fetched.unchanged:
             target.keep(mtime_ns=fetched.mtime_ns)
     return fetched
 
 
-def differing(location: Location, path: str | bytes, timeout: float = 30.0) -> Iterator[Range]:
+def differing(location: Location, path: str | bytes, ways: Ways = DEFAULT) -> Iterator[Range]:
     """The ranges in which the file at `path` is not the one at `location`, those that touch as one.
 
     What only one of them has differs. Raises `CannotWrite` if it cannot be read, and what the
@@ -140,13 +113,14 @@ def differing(location: Location, path: str | bytes, timeout: float = 30.0) -> I
         raise CannotWrite(f"cannot read it: {os.strerror(error.errno or 0).lower()}") from error
     try:
         here = os.fstat(fd).st_size
-        with Session(location.host, location.port, timeout) as session:
-            yield from _merged(_differing(session, location.path, fd, here))
+        with Session(location, ways) as session:
+            yield from _merged(_differing(session, location, fd, here))
     finally:
         os.close(fd)
 
 
-def _differing(session: Session, name: bytes, fd: int, here: int) -> Iterator[Range]:
+def _differing(session: Session, place: Location, fd: int, here: int) -> Iterator[Range]:
+    name = place.path
     session.ask(lambda number: GetDigests(number, name, 0, 0))
     info = session.next()
     if isinstance(info, Error):
@@ -161,7 +135,7 @@ def _differing(session: Session, name: bytes, fd: int, here: int) -> Iterator[Ra
     if count:
         found = account(session, name, there, tag=info.tag, count=count)
         if found.info.tag != info.tag or len(found.digests) < count:
-            raise Changed(f"'{printable(name)}' changed on the server")
+            raise Changed(f"'{place.label}' changed on the server")
         for index, expected in enumerate(found.digests):
             start, end = index << shift, min((index + 1) << shift, there)
             if _digest(session.algorithm, fd, start, end) != expected:
@@ -197,7 +171,7 @@ def _merged(ranges: Iterator[Range]) -> Iterator[Range]:
 def _of_tree(
     location: Location,
     folder: bytes,
-    timeout: float,
+    ways: Ways,
     compared: Mirrored,
     told: list[tuple[str, bytes]],
 ) -> Verified:
@@ -208,11 +182,11 @@ def _of_tree(
         elif what == "make":
             found.append(Difference(name, "missing"))
         elif what == "write":
-            found.append(_of_file(location, folder, name, timeout))
+            found.append(_of_file(location, folder, name, ways))
     return Verified(tuple(found), compared.left_out, compared.left_out_count)
 
 
-def _of_file(location: Location, folder: bytes, name: bytes, timeout: float) -> Difference:
+def _of_file(location: Location, folder: bytes, name: bytes, ways: Ways) -> Difference:
     path = os.path.join(folder, name)
     try:
         regular = stat.S_ISREG(os.lstat(path).st_mode)
@@ -220,6 +194,7 @@ def _of_file(location: Location, folder: bytes, name: bytes, timeout: float) -> 
         regular = False
     if not regular:
         return Difference(name, "missing")
-    there = b"/".join(part for part in (location.path.rstrip(b"/"), name) if part)
-    ranges = tuple(differing(location._replace(path=there), path, timeout))
+    top, link = split_link(location.path)
+    there = b"/".join(part for part in (top.rstrip(b"/"), name) if part)
+    ranges = tuple(differing(location._replace(path=there + link), path, ways))
     return Difference(name, "differs", ranges)

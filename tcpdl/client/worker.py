@@ -18,7 +18,6 @@ from tcpdl.client.plan import Range
 from tcpdl.client.session import Session, failure
 from tcpdl.client.url import Location
 from tcpdl.wire.native import ANY_TAG, Answer, Chunk, Digest, End, Error, FileInfo, Get
-from tcpdl.wire.text import printable
 
 SPAN_SECONDS = 0.25
 """Later, a connection asks for as much as should take this long, twice."""
@@ -42,6 +41,7 @@ class Source:
         """What the first server says that the chunks have to be; unknown for that one itself."""
         self.failed = 0
         """How often it could not be reached, or broke off, since it last sent a whole chunk."""
+        self.standing = crew.Standing()
         self.damaged: dict[int, int] = {}
         """How often its chunks arrived damaged."""
 
@@ -50,7 +50,7 @@ class Worker(crew.Worker):
     """One connection at work."""
 
     def __init__(self, job: Job, source: Source, session: Session) -> None:
-        super().__init__(job, session)
+        super().__init__(job, session, source.standing)
         self.source = source
         self.session = session
         self._spans: deque[Range] = deque()  # of each request, what is still to come
@@ -95,7 +95,7 @@ class Worker(crew.Worker):
             if isinstance(message, FileInfo):
                 current = True
                 if (message.size, message.tag) != (job.plan.size, self.source.tag):
-                    raise Changed(f"'{printable(self.source.location.path)}' changed")
+                    raise Changed(f"'{self.source.location.label}' changed")
             elif isinstance(message, Chunk) and current:
                 self._receive(message.length)
             elif isinstance(message, Digest) and self._is_due(message.chunk):
@@ -163,7 +163,7 @@ class Worker(crew.Worker):
         # In either case, once nothing more is written there.
         self._writer.then(partial(self._checked if right else self._wrong, index, expected))
         if self.source.digests and self.source.digests[index] != expected:
-            raise Changed(f"'{printable(self.source.location.path)}' is another file than before")
+            raise Changed(f"'{self.source.location.label}' is another file than before")
 
     def _checked(self, index: int, digest: bytes) -> None:
         job = self._job

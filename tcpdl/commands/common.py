@@ -18,8 +18,8 @@ STATUSES = """\
 exit status:
   0  all was done          4  the connection broke    7  some was left out, or differs
   1  an internal error     5  no such file there      8  bytes arrive damaged
-  2  the command is wrong  6  the local file cannot   130  interrupted
-  3  no connection            be written
+  2  the command is wrong  6  the local file cannot   9  a login is needed, or another
+  3  no connection            be written              130  interrupted
 """
 
 
@@ -62,6 +62,25 @@ def add_connections(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="connections to use at once, if that is faster than one (8 at most)",
     )
+
+
+def add_most(parser: argparse.ArgumentParser) -> None:
+    """Let `parser` take how large a file may be."""
+    parser.add_argument(
+        "--max-size",
+        type=_bytes,
+        metavar="BYTES",
+        help="fetch no file that is larger; k, M and G stand for 1024 bytes and its powers",
+    )
+
+
+def _bytes(text: str) -> int:
+    number, factor = text, 1
+    if text[-1:] in ("k", "K", "M", "G"):
+        number, factor = text[:-1], 1024 ** ("KMG".index(text[-1].upper()) + 1)
+    if not number.isascii() or not number.isdigit() or len(number) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes, such as 500M")
+    return int(number) * factor
 
 
 def _connections(text: str) -> int:

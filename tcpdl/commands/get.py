@@ -8,7 +8,7 @@ import os
 import re
 import stat
 
-from tcpdl.client.api import DIALECTS, Ways, fetch_stream, fetch_to
+from tcpdl.client.api import DIALECTS, fetch_stream, fetch_to
 from tcpdl.client.errors import BadRequest, CannotWrite, ClientError
 from tcpdl.client.expected import parse_expected
 from tcpdl.client.fetched import Fetched
@@ -16,8 +16,11 @@ from tcpdl.client.progress import ProgressLine, human
 from tcpdl.client.receiving import cannot_write
 from tcpdl.client.target import RECORD_SUFFIX, SUFFIX, local_name
 from tcpdl.client.url import Location, parse_url
+from tcpdl.client.ways import Ways
+from tcpdl.commands.access import access_of, add_access
 from tcpdl.commands.common import (
     add_connections,
+    add_most,
     ask,
     ask_for_server,
     command_parser,
@@ -32,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser(
         "get",
         "Fetch files, every byte checked. A URL is host:port/name or tcpdl://host[:8080]/name;\n"
-        "or http://host[:80]/path, of any web server: then what it names a digest of is checked.\n"
+        "or http://host[:80]/path, of any web server: then what it names a digest of is checked;\n"
+        "tcpdls:// and https:// are the same under TLS.\n"
         "What was broken off before, by this program or another, is continued.\n"
         "Without a URL, on a terminal, server, port and name are asked for.",
     )
@@ -56,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         help="what the sha256, sha512 or blake3 of the file has to be; for one URL",
     )
     add_connections(made)
+    add_most(made)
     made.add_argument(
         "--from",
         dest="sources",
@@ -68,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--sync", action="store_true", help="have a file on the disk before it gets its name"
     )
+    add_access(made)
     made.set_defaults(run=run)
     return made
 
@@ -90,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
     names = [location.file_name for location in locations]
     if twice := next((name for name in names if name and names.count(name) > 1), None):
         raise BadRequest(f"two of the files would be called '{printable(twice)}' here")
+    access = access_of(options, locations, sources)
     status = 0
     for location in locations:
         line = ProgressLine(printable(location.file_name))
@@ -100,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
             sources=sources,
             sync=options.sync,
             expected=expected,
+            most=options.max_size,
+            access=access,
             progress=line,
             begun=line.begun,
             note=lambda text, line=line: line.say(f"tcpdl: {text}"),  # type: ignore[misc]

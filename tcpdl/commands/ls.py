@@ -14,6 +14,8 @@ from datetime import datetime, timedelta, timezone
 from tcpdl.client.errors import Incomplete
 from tcpdl.client.listing import LEFT_OUT, Listed, iterdir
 from tcpdl.client.url import parse_native
+from tcpdl.client.ways import Ways
+from tcpdl.commands.access import access_of, add_access
 from tcpdl.commands.common import command_parser
 from tcpdl.commands.output import flush, print_line
 from tcpdl.wire.text import printable
@@ -34,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print an array of objects with name, kind, size, mtime and mode",
     )
+    add_access(made)
     made.set_defaults(run=run)
     return made
 
@@ -41,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     """Do what `options` say; return the exit status."""
     location = parse_native(options.url, "ls")
-    listed = iterdir(location, recursive=options.recursive, timeout=options.timeout)
+    ways = Ways(timeout=options.timeout, access=access_of(options, [location]))
+    listed = iterdir(location, ways, recursive=options.recursive)
     left_out = _print_json(listed) if options.json else _print_lines(listed)
     flush()
     return Incomplete.status if left_out else 0

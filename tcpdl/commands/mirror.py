@@ -11,7 +11,9 @@ from tcpdl.client.filters import Rule
 from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.progress import ProgressLine, human
 from tcpdl.client.url import parse_native
-from tcpdl.commands.common import add_connections, command_parser
+from tcpdl.client.ways import Ways
+from tcpdl.commands.access import access_of, add_access
+from tcpdl.commands.common import add_connections, add_most, command_parser
 from tcpdl.commands.output import flush, print_line
 from tcpdl.wire.text import printable, visible
 
@@ -70,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
         help="make symbolic links too, those that lead to places in the tree",
     )
     add_connections(made)
+    add_most(made)
+    add_access(made)
     made.set_defaults(run=run)
     return made
 
@@ -79,20 +83,25 @@ def run(options: argparse.Namespace) -> int:
     location = parse_native(options.url, "mirror")
     if not options.folder:
         raise BadRequest("DIR needs a name")
-    line = ProgressLine(printable(location.path or location.server.encode()))
+    line = ProgressLine(location.label or location.server)
+    ways = Ways(
+        timeout=options.timeout,
+        connections=options.connections,
+        most=options.max_size,
+        access=access_of(options, [location]),
+        progress=line,
+        note=lambda text: line.say(f"tcpdl: {text}"),
+    )
     try:
         mirrored = mirror(
             location,
             os.fsencode(options.folder),
+            ways,
             delete=options.delete,
             rules=options.rules,
             dry_run=options.dry_run,
             checksum=options.checksum,
             links=options.links,
-            timeout=options.timeout,
-            connections=options.connections,
-            progress=line,
-            note=lambda text: line.say(f"tcpdl: {text}"),
             told=_tell if options.dry_run or options.verbose else None,
         )
         flush()

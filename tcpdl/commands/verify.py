@@ -11,6 +11,8 @@ from tcpdl.client.mirroring import Mirrored
 from tcpdl.client.progress import ProgressLine, human
 from tcpdl.client.url import parse_native
 from tcpdl.client.verify import Difference, repair, verify
+from tcpdl.client.ways import Ways
+from tcpdl.commands.access import access_of, add_access
 from tcpdl.commands.common import add_connections, command_parser
 from tcpdl.commands.output import flush, print_line
 from tcpdl.wire.text import printable
@@ -27,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("path", metavar="PATH")
     made.add_argument("--repair", action="store_true", help="fetch what differs, and only that")
     add_connections(made)
+    add_access(made)
     made.set_defaults(run=run)
     return made
 
@@ -42,8 +45,14 @@ def run(options: argparse.Namespace) -> int:
     def note(text: str) -> None:
         line.say(f"tcpdl: {text}")
 
+    ways = Ways(
+        timeout=options.timeout,
+        connections=options.connections,
+        access=access_of(options, [location]),
+        note=note,
+    )
     try:
-        found = verify(location, path, timeout=options.timeout, note=note)
+        found = verify(location, path, ways)
         for difference in found.differences:
             for text in lines(difference, path):
                 print_line(text)
@@ -57,14 +66,7 @@ def run(options: argparse.Namespace) -> int:
             return 0
         if not options.repair:
             return Incomplete.status
-        mended = repair(
-            location,
-            path,
-            timeout=options.timeout,
-            connections=options.connections,
-            progress=line,
-            note=note,
-        )
+        mended = repair(location, path, ways._replace(progress=line))
     finally:
         line.close()
     if sys.stderr.isatty():

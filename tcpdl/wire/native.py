@@ -76,10 +76,8 @@ TO_END = (1 << 64) - 1
 """As a length: as far as the file goes."""
 
 # Codes of `Error`.
-ABSENT = 1
-REFUSED = 2
-IS_FOLDER = 3
-NOT_A_FOLDER = 4
+ABSENT, REFUSED = 1, 2
+IS_FOLDER, NOT_A_FOLDER = 3, 4
 UNAVAILABLE = 5
 CHANGED = 6
 BAD_RANGE = 7
@@ -87,6 +85,7 @@ LOGIN_NEEDED = 8
 NOT_ALLOWED = 9
 NOT_UNDERSTOOD = 64
 TOO_SLOW = 65
+BUSY = 66
 
 FATAL = 64
 """Codes from here on end the connection; those below end one answer."""

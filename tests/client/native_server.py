@@ -129,6 +129,11 @@ class NativeServer:
         return Location("127.0.0.1", self.port, name)
 
     @property
+    def place(self) -> Location:
+        """Where it is."""
+        return Location("127.0.0.1", self.port, b"")
+
+    @property
     def gets(self) -> list[Get]:
         """The requests for bytes."""
         return [one.request for one in self.asked if isinstance(one.request, Get)]

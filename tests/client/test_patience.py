@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 
 from tcpdl.client.errors import (
+    Busy,
     CannotConnect,
     ClientError,
     ConnectionBroken,
     Garbled,
     OtherDialect,
+    SaysNothing,
     ServerFailed,
+    Silent,
     SpeaksHttp,
+    Unanswered,
+    Untrusted,
 )
 from tcpdl.client.patience import PAUSES, Patience
 
@@ -36,7 +41,10 @@ def test_server_that_was_there(error: ClientError) -> None:
     assert tries(error, known=True, restored=3) == ([*PAUSES[:1] * 3, *PAUSES], error)
 
 
-@pytest.mark.parametrize("error", [ConnectionBroken("x"), CannotConnect("x"), SpeaksHttp("x")])
+@pytest.mark.parametrize(
+    "error",
+    [CannotConnect("x"), SpeaksHttp("x"), Silent("x"), OtherDialect("x"), ServerFailed("x")],
+)
 def test_server_that_was_not(error: ClientError) -> None:
     assert tries(error, known=False) == ([], error)
 
@@ -56,3 +64,38 @@ def test_server_that_says_how_long(known: bool) -> None:
 def test_dialect_is_not_forgotten(kind: type[ClientError]) -> None:
     pauses, raised = tries(kind("it says"), known=True)
     assert (type(raised), str(raised), len(pauses)) == (ConnectionBroken, "it says", len(PAUSES))
+
+
+@pytest.mark.parametrize("error", [ConnectionBroken("x"), Busy("x")])
+def test_server_that_may_be_busy(error: ClientError) -> None:
+    assert tries(error, known=False) == (list(PAUSES), error)
+
+
+@pytest.mark.parametrize("error", [Unanswered("x"), SaysNothing("x")])
+def test_silence_is_asked_once_more(error: ClientError) -> None:
+    assert tries(error, known=False) == ([PAUSES[0]], error)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_server_that_is_another(known: bool) -> None:
+    error = Untrusted("x")
+    assert tries(error, known=known) == ([], error)
+
+
+def test_server_that_broke_off_is_away_for_a_moment() -> None:
+    patience = Patience(lambda _: None, known=False)
+    patience.bear(ConnectionBroken("x"))
+    for _ in PAUSES[1:]:
+        patience.bear(CannotConnect("x"))
+    with pytest.raises(CannotConnect):
+        patience.bear(CannotConnect("x"))
+
+
+def test_server_for_one_connection() -> None:
+    """What it said on that tells more than that there is no other."""
+    patience = Patience(lambda _: None, known=False)
+    said = SaysNothing("x")
+    patience.bear(said)
+    with pytest.raises(SaysNothing) as raised:
+        patience.bear(CannotConnect("x"))
+    assert raised.value is said

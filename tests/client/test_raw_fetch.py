@@ -19,8 +19,9 @@ from tcpdl.client.errors import (
     ConnectionBroken,
     NothingThere,
 )
-from tcpdl.client.raw import fetch
+from tcpdl.client.raw import Reply
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.wire.names import MAX_NAME
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ def out(no_descriptor_leaks: None, tmp_path: Path) -> Iterator[int]:
     fd = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
     yield fd
     os.close(fd)
+
+
+def fetch(location: Location, out: int, timeout: float, progress: Callable[[int], None]) -> int:
+    """Fetch a file; return its size."""
+    with Reply(location, Ways(timeout=timeout)) as reply:
+        return reply.copy(out, progress)
 
 
 def content(fd: int) -> bytes:

@@ -19,6 +19,7 @@ from tcpdl.client.url import (
     parse_port,
     parse_server,
     parse_url,
+    split_link,
 )
 
 PORTS = st.integers(1, 65535)
@@ -80,7 +81,6 @@ def test_url(url: str, host: str, port: int, path: bytes) -> None:
         ("[]:8080/name", "host is missing"),
         ("tcpdl://", "host is missing"),
         ("tcpdl:///name", "host is missing"),
-        ("https://host/name", "https:// is not spoken: this version does not speak TLS"),
         ("ftp://host/name", "ftp:// is not spoken"),
         ("http://", "host is missing"),
         ("http:///name", "host is missing"),
@@ -91,11 +91,10 @@ def test_url(url: str, host: str, port: int, path: bytes) -> None:
         ("http://user@host/name", "user name or password"),
         ("http://user:password@host/name", "user name or password"),
         ("http://host\\@other/name", "user name or password"),
-        ("tcpdls://host/name", "tcpdls:// is not spoken"),
         ("file:///etc/passwd", "file:// is not spoken"),
         ("tcpdl://http://host/name", "not a port"),
-        ("user@host/name", "not a host"),
-        ("user:password@host/name", "not a port"),
+        ("user@host/name", "user name or password"),
+        ("user:password@host/name", "user name or password"),
         ("ho st/name", "not a host"),
         (" host/name", "not a host"),
         ("host\n/name", "not a host"),
@@ -269,6 +268,59 @@ def test_any_name_over_http(name: bytes) -> None:
     assert location.target.isascii()
     assert not set(location.target) & set(" ?#%") - {"%"}
     assert parse_url(f"http://host:8080{location.target}") == location
+
+
+LINK = "?until=1704144677&signed=UeBQL3lsEfU9Pq11Phnrqvr-qWoIyUrlfYte7QAZGuk"
+
+
+@pytest.mark.parametrize(
+    ("url", "tls", "port"),
+    [
+        ("tcpdls://host/a", True, DEFAULT_PORT),
+        ("TCPDLS://host:1/a", True, 1),
+        ("tcpdl://host/a", False, DEFAULT_PORT),
+        ("https://host/a", True, 443),
+        ("Https://host:1/a", True, 1),
+        ("http://host/a", False, 80),
+    ],
+)
+def test_tls(url: str, tls: bool, port: int) -> None:
+    location = parse_url(url)
+    assert (location.tls, location.port, location.path) == (tls, port, b"a")
+    assert over_http(location).tls is tls
+    assert location.origin == (tls, "host", port)
+    scheme = url.partition(":")[0].lower()
+    assert location.shown == f"{'' if scheme == 'tcpdl' else scheme + '://'}host:{port}/a"
+
+
+def test_secrets_are_not_repeated() -> None:
+    for scheme in ("", "tcpdl://", "tcpdls://", "http://", "https://"):
+        for user in ("secret@", "me:secret@", "me:secret:secret@", "[secret@"):
+            with pytest.raises(BadRequest, match="--login USER, --token-file") as raised:
+                parse_url(f"{scheme}{user}host/a")
+            assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("scheme", ["", "tcpdls://", "http://", "https://"])
+def test_link(scheme: str) -> None:
+    """It is sent with the name, and is no part of it here, nor shown."""
+    location = parse_url(f"{scheme}host:1/a/b.txt{LINK}")
+    assert location.file_name == b"b.txt"
+    assert "UeBQ" not in location.shown
+    assert "UeBQ" not in location.label
+    assert (location.target or location.path.decode()).endswith(f"a/b.txt{LINK}")
+    assert over_http(location).target == f"/a/b.txt{LINK}"
+    assert over_http(location).path == b"a/b.txt"
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [LINK[:-1], f"{LINK}A", LINK.replace("?", "&"), f"{LINK}&a", LINK.replace("=1", "=01")],
+)
+def test_what_is_no_link_is_a_name(suffix: str) -> None:
+    location = parse_url(f"host/a{suffix}")
+    assert location.file_name == f"a{suffix}".encode()
+    assert split_link(location.path) == (location.path, b"")
 
 
 def test_need_native() -> None:

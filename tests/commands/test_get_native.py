@@ -15,6 +15,7 @@ import pytest
 from tcpdl.client.download import download
 from tcpdl.client.target import Target
 from tcpdl.client.url import parse_url
+from tcpdl.client.ways import Ways
 from tests.commands.conftest import MTIME, SECONDS, Run, Served
 
 MIB = 1024 * 1024
@@ -138,7 +139,7 @@ def test_broken_connection_is_mended(at: int, served: Served, proxy: Proxy) -> N
     proxy.break_at = at
     pauses: list[float] = []
     with Target(".", b"large", resume=True) as target:
-        download(parse_url(f"{proxy.url}/{LARGE}"), target, sleep=pauses.append)
+        download(parse_url(f"{proxy.url}/{LARGE}"), target, Ways(sleep=pauses.append))
         target.keep()
     assert Path("large").read_bytes() == content(served)
     assert proxy.connections == 2
@@ -157,7 +158,7 @@ def interrupted(proxy: Proxy, at: int) -> None:
 
     proxy.break_at = at
     with pytest.raises(Killed), Target(".", b"large", resume=True) as target:
-        download(parse_url(f"{proxy.url}/{LARGE}"), target, sleep=die)
+        download(parse_url(f"{proxy.url}/{LARGE}"), target, Ways(sleep=die))
     assert left() == ["large.tcpdl-part", "large.tcpdl-record"]
 
 
@@ -257,7 +258,7 @@ def test_an_older_version_stays_until_the_new_one_is_complete(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), Target(".", b"large", resume=True) as target:
-        download(parse_url(f"{proxy.url}/{LARGE}"), target, sleep=die)
+        download(parse_url(f"{proxy.url}/{LARGE}"), target, Ways(sleep=die))
     assert Path("large").read_bytes() == old
     assert run("get", f"{proxy.url}/{LARGE}").status == 0
     assert Path("large").read_bytes() == content(served)
@@ -279,7 +280,7 @@ def test_a_file_that_changed(served: Served, run: Run) -> None:
     try:
         with Target(".", b"changing", resume=True) as target:
             location = parse_url(f"{proxy.url}/changing")
-            download(location, target, sleep=change, note=notes.append)
+            download(location, target, Ways(sleep=change, note=notes.append))
             target.keep()
         assert Path("changing").read_bytes() == changing.read_bytes()
         assert any("changed on the server" in note for note in notes)

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from tcpdl import __version__
-from tcpdl.client.errors import BadRequest, ConnectionBroken, Garbled
+from tcpdl.client.errors import BadRequest, ConnectionBroken, Garbled, Silent
 from tcpdl.client.http.response import Body, Head, HeadParser, Nonsense, body_of
 from tcpdl.client.line import Line
-from tcpdl.client.url import join
+from tcpdl.client.url import HTTP_PORT, HTTPS_PORT, Location, join
+from tcpdl.client.ways import Ways
 
 INFORMATIONAL_MOST = 16
 """Answers that say that the answer is still to come."""
@@ -33,8 +34,10 @@ class Connection(Line):
     for.
     """
 
-    def __init__(self, host: str, port: int, timeout: float, *, address: str = "") -> None:
-        super().__init__(host, port, timeout, address=address)
+    protocols = ("http/1.1",)
+
+    def __init__(self, place: Location, ways: Ways, *, address: str = "") -> None:
+        super().__init__(place, ways, address=address)
         self._rest = memoryview(b"")  # read, and not used
         self._body = Body(0)
         self._persists = False
@@ -47,10 +50,12 @@ class Connection(Line):
     def ask(self, target: str, fields: Iterable[tuple[str, str]] = ()) -> Head:
         """GET `target`, with these fields besides those that every request has; the answer's head.
 
-        Raises `CannotConnect`; `ConnectionBroken`, `Garbled` if what comes makes no sense.
+        Raises `CannotConnect`; `ConnectionBroken`, `Garbled` if what comes makes no sense;
+        `BadRequest` if the login must not be sent there.
         """
         self.open()
         self._persists = False
+        login = self.login
         lines = [
             f"GET {target} HTTP/1.1",
             f"Host: {self._host()}",
@@ -58,6 +63,7 @@ class Connection(Line):
             "Accept: */*",
             "Accept-Encoding: identity",
             *(f"{name}: {value}" for name, value in fields),
+            *(() if login is None else (f"Authorization: {login.authorization}",)),
         ]
         request = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
         self._send(request)
@@ -124,6 +130,8 @@ class Connection(Line):
         """Whether another request may be made on the connection that there is."""
         if self._sock is None or not self._persists or not self._body.done or self._rest:
             return False
+        if self._tls is not None:
+            return self._tls.is_quiet
         try:
             # It has ended; or what came belongs to no request, and must not be taken for an answer.
             self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -145,7 +153,7 @@ class Connection(Line):
                 # One byte now and then is not silence, and yet no answer.
                 late = late or time.monotonic() + self._timeout
                 if time.monotonic() > late:
-                    raise ConnectionBroken("the server does not come to the end of its answer")
+                    raise Silent("the server does not come to the end of its answer")
                 data = memoryview(b"")
             data = self._rest = memoryview(parser.rest)
             if head.status == 101 or head.status >= 600:
@@ -162,13 +170,15 @@ class Connection(Line):
         raise ConnectionBroken(f"the server ended the connection after {self.received} bytes")
 
     def _host(self) -> str:
-        host = self.host.partition("%")[0]  # a zone means something on this machine only
+        place = self.place
+        host = place.host.partition("%")[0]  # a zone means something on this machine only
         try:
             if not host.isascii():
                 host = host.encode("idna").decode("ascii")
         except UnicodeError:
             raise BadRequest(f"{host!r} is not a host name") from None
-        return host if self.port == 80 and ":" not in host else join(host, self.port)
+        usual = place.port == (HTTPS_PORT if place.tls else HTTP_PORT)
+        return host if usual and ":" not in host else join(host, place.port)
 
 
 def nonsense(problem: Exception) -> Garbled:

@@ -7,22 +7,24 @@ of each that it is of one and the same version; where it does not, the file come
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Sequence
 
 from tcpdl import digest
 from tcpdl.client import crew
-from tcpdl.client.crew import Crew, Job, bring_up
+from tcpdl.client.crew import Crew, Job, Standing, bring_up
 from tcpdl.client.errors import (
     CannotConnect,
     Changed,
     ClientError,
     ConnectionBroken,
     Damaged,
+    NotAllowed,
     NothingThere,
 )
 from tcpdl.client.expected import Check, Expected, check_file
-from tcpdl.client.fetched import Begun, Fetched, Note, say_nothing, show_nothing
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.http.asking import Asked
 from tcpdl.client.http.connection import Connection
 from tcpdl.client.http.origin import Origin
@@ -31,77 +33,48 @@ from tcpdl.client.http.stock import first_missing, take_stock
 from tcpdl.client.http.worker import Worker
 from tcpdl.client.pace import Growth, limited_by
 from tcpdl.client.part import Part
-from tcpdl.client.patience import PAUSES, Sleep
 from tcpdl.client.plan import Plan
-from tcpdl.client.receiving import Progress, write_all
+from tcpdl.client.receiving import write_all
 from tcpdl.client.record import HTTP_TAG, Version
+from tcpdl.client.size import Watch, check_size, check_space
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.client.writing import PIECE
 from tcpdl.wire.native import TAG_SIZE
-from tcpdl.wire.text import printable
 
 UNSIZED = "the server does not say how long the file is: nobody can tell whether all of it came"
 
+DEFAULT = Ways()
 
-def download(
-    location: Location,
-    target: Target,
-    *,
-    timeout: float = 30.0,
-    connections: int = 8,
-    expected: Sequence[Expected] = (),
-    progress: Progress | None = None,
-    note: Note | None = None,
-    begun: Begun | None = None,
-    sleep: Sleep = time.sleep,
-) -> Fetched:
+
+def download(location: Location, target: Target, ways: Ways = DEFAULT) -> Fetched:
     """Bring `target` up to the file at `location`, which has a `target` of HTTP.
 
     The whole of it is checked against the digests that the server names, and those that are
-    `expected`; it is `verified` if there are any. For the rest, see `client.download.download`.
+    expected; it is `verified` if there are any. For the rest, see `client.download.download`.
 
-    Raises `NothingThere`, `CannotConnect`, `ConnectionBroken`, `Damaged`, `CannotWrite`.
+    Raises `NothingThere`, `NotAllowed`, `CannotConnect`, `ConnectionBroken`, `Damaged`,
+    `CannotWrite`.
     """
-    say = note or say_nothing
-    origin = Origin(location, timeout)
-
-    def make() -> _Download:
-        show = progress or show_nothing
-        return _Download(
-            origin, target, expected, begun, timeout, max(1, connections), show, say, sleep
-        )
-
+    origin = Origin(location, ways)
     return bring_up(
-        make,
-        printable(location.target),
+        lambda: _Download(origin, target, ways),
+        location.label,
+        ways,
         known=target.has_record,
         anew="it is fetched anew",
-        note=say,
-        sleep=sleep,
     )
 
 
 class _Download(Crew[Worker]):
     """One version of the file."""
 
-    def __init__(
-        self,
-        origin: Origin,
-        target: Target,
-        expected: Sequence[Expected],
-        begun: Begun | None,
-        timeout: float,
-        most: int,
-        progress: Progress,
-        note: Note,
-        sleep: Sleep,
-    ) -> None:
-        super().__init__(timeout, most, progress, note, sleep)
+    def __init__(self, origin: Origin, target: Target, ways: Ways) -> None:
+        super().__init__(ways)
         self._origin = origin
         self._target = target
-        self._expected = expected
-        self._begun = begun
+        self._standing = Standing()
         self._address = ""  # of the server that answers
 
     def run(self) -> Fetched:
@@ -110,10 +83,10 @@ class _Download(Crew[Worker]):
         asked, answer = self._origin.ask_first((start, start + crew.FIRST_SPAN))
         self.began = True
         if answer.representation.coding:
-            self._note(stored_in(answer.representation.coding))
+            self._ways.note(stored_in(answer.representation.coding))
         with asked.connection as connection:
             there = answer.representation
-            expected = (*self._expected, *there.digests)
+            expected = (*self._ways.expected, *there.digests)
             if there.size is None:
                 fetched = self._fetch_unsized(connection, expected)
             else:
@@ -134,6 +107,7 @@ class _Download(Crew[Worker]):
         answer: Answer,
         expected: Sequence[Expected],
     ) -> Fetched:
+        check_size(size, self._ways.most)
         shift = digest.chunk_shift(size)
         algorithm = digest.choose(digest.AVAILABLE)
         version = Version(size, shift, algorithm, self._tag(there, algorithm))
@@ -141,15 +115,14 @@ class _Download(Crew[Worker]):
         part = Part(self._target, version, recorded=bool(there.validator) and not fresh)
         try:
             if part.of_another and not self._target.is_empty:
-                self._note(f"'{self._shown}' changed on the server; it is fetched anew")
+                self._ways.note(f"'{self._shown}' changed on the server; it is fetched anew")
             plan = Plan(size, shift)
-            self._job = Job(plan, part, self._note, self._timeout)
+            self._job = Job(plan, part, self._ways.note, self._ways.timeout)
             may_be_begun = self._origin.may_be_begun
             unchanged = take_stock(part, plan, expected, may_be_begun=may_be_begun)
-            if self._begun is not None:
-                self._begun(size, part.kept)
+            self._ways.begun(size, part.kept)
             if not unchanged:
-                part.check_space(plan.missing)
+                check_space(self._target.fd, plan.missing)
                 self._job.over = plan.done
                 self._fetch(asked.connection, answer)
                 self._check(part, expected)
@@ -161,12 +134,14 @@ class _Download(Crew[Worker]):
 
     @property
     def _shown(self) -> str:
-        return printable(self._origin.location.target)
+        return self._origin.location.label
 
     def _tag(self, there: Representation, algorithm: int) -> bytes:
         """What tells this version from others, in the record."""
         place = self._origin.location
-        parts = ("tcpdl http 1", place.server, place.target, there.etag, there.modified)
+        # A link that was made anew leads to the same.
+        target = re.sub("(?<=[?&])(until|signed)=[^&]*", "", place.target)
+        parts = ("tcpdl http 1", place.server, target, there.etag, there.modified)
         joined = "\n".join(parts).encode("utf-8", "surrogateescape")
         return (HTTP_TAG + digest.digest(algorithm, joined))[:TAG_SIZE]
 
@@ -174,7 +149,7 @@ class _Download(Crew[Worker]):
         self.fetching = True
         job = self._job
         self._address = connection.peer
-        worker = Worker(job, self._origin, connection, alone=True)
+        worker = Worker(job, self._origin, connection, self._standing, alone=True)
         worker.expect(answer)
         if job.plan.size <= crew.SMALL:
             self._work_here(worker)
@@ -199,11 +174,10 @@ class _Download(Crew[Worker]):
 
     def _connect_beside(self) -> None:
         """Have one more connection, if this version can be had in parts."""
-        origin, place = self._origin, self._origin.place
-        if origin.has_ranges:
-            limit = min(self._timeout, crew.BESIDE_MOST)
-            connection = Connection(place.host, place.port, limit, address=self._address)
-            self._add(Worker(self._job, origin, connection, alone=False))
+        origin = self._origin
+        if origin.has_ranges and self._standing.takes_another(time.monotonic()):
+            connection = Connection(origin.place, self._beside, address=self._address)
+            self._add(Worker(self._job, origin, connection, self._standing, alone=False))
 
     def _connect(self) -> None:
         """Ask for what is missing, wherever it is now, where no connection is left."""
@@ -216,7 +190,7 @@ class _Download(Crew[Worker]):
             span = job.plan.take(crew.FIRST_SPAN) or (0, job.plan.size)
         try:
             asked, answer = origin.ask_again(*span)
-        except (NothingThere, Changed, Damaged) as error:
+        except (NothingThere, NotAllowed, Changed, Damaged) as error:
             self._fail(error)
             return
         except (CannotConnect, ConnectionBroken) as error:
@@ -226,7 +200,7 @@ class _Download(Crew[Worker]):
             with job.lock:
                 job.plan.give_back(*span)
         self._address = asked.connection.peer
-        worker = Worker(job, origin, asked.connection, alone=True)
+        worker = Worker(job, origin, asked.connection, self._standing, alone=True)
         worker.expect(answer)
         self._add(worker)
 
@@ -237,18 +211,19 @@ class _Download(Crew[Worker]):
             beside = len(self._workers) > 1
             if beside:
                 self._broken = error
-                self._refusals = len(PAUSES)
+                self._standing.close()
         if beside:
-            self._note(f"no further connection is made: {error}")
+            self._ways.note(f"no further connection is made: {error}")
         else:
             self._fail(error)
 
     def _fetch_unsized(self, connection: Connection, expected: Sequence[Expected]) -> Fetched:
         """Receive a file of which the server does not say how long it is, from its beginning."""
         if connection.body.ends_with_connection:
-            self._note(UNSIZED)
+            self._ways.note(UNSIZED)
         self._target.discard()
         check, size = Check(expected), 0
+        told = Watch(self._ways.progress, self._ways.most, self._target.fd)
         buffer = memoryview(bytearray(PIECE))
         try:
             os.lseek(self._target.fd, 0, os.SEEK_SET)
@@ -256,7 +231,7 @@ class _Download(Crew[Worker]):
                 check.update(buffer[:count])
                 write_all(self._target.fd, buffer[:count])
                 size += count
-                self._progress(count)
+                told(count)
             check.finish()
         except ClientError:
             self._target.discard()  # there is no way to continue it

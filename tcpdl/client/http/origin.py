@@ -7,7 +7,7 @@ is passed over.
 
 from __future__ import annotations
 
-from tcpdl.client.errors import Changed, ConnectionBroken, Garbled
+from tcpdl.client.errors import Changed, Garbled, Silent
 from tcpdl.client.http.asking import Asked, Fields, ask, range_fields
 from tcpdl.client.http.connection import Connection, nonsense
 from tcpdl.client.http.representation import (
@@ -18,13 +18,13 @@ from tcpdl.client.http.representation import (
 )
 from tcpdl.client.http.response import Head, Nonsense
 from tcpdl.client.url import Location
-from tcpdl.wire.text import printable
+from tcpdl.client.ways import Ways
 
 
 class Origin:
     """The file at a location."""
 
-    def __init__(self, location: Location, timeout: float) -> None:
+    def __init__(self, location: Location, ways: Ways) -> None:
         self.location = location
         self.place = location
         """Where it is in truth: elsewhere, if the server redirects."""
@@ -35,7 +35,7 @@ class Origin:
         self.may_be_begun = True
         """Not known to differ from what has its final name here."""
         self._wants_digest = True
-        self._timeout = timeout
+        self._ways = ways
 
     @property
     def has_ranges(self) -> bool:
@@ -77,7 +77,7 @@ class Origin:
         Raises what `asking.ask` and `read` raise.
         """
         ranged = self.has_ranges
-        asked = ask(self.location, self.fields(start, end), self._timeout)
+        asked = ask(self.location, self.fields(start, end), self._ways)
         self.place = asked.location
         try:
             return asked, self.read(asked.head, (start, end) if ranged else None)
@@ -93,7 +93,7 @@ class Origin:
 
         Raises `Changed` if it is of another version, `Garbled` if it makes no sense.
         """
-        shown = printable(self.location.target)
+        shown = self.location.label
         if head.status == 416:
             raise Changed(f"'{shown}' changed on the server")
         try:
@@ -125,13 +125,11 @@ class Origin:
         if self._wants_digest:
             wanted = ("Want-Repr-Digest", "sha-256=10")
             try:
-                return ask(self.location, [*fields, wanted], self._timeout)
-            except ConnectionBroken as error:
-                if not isinstance(error.__cause__, BlockingIOError):
-                    raise
+                return ask(self.location, [*fields, wanted], self._ways)
+            except Silent:
                 # It may have to read all of the file to compute that, and take too long.
                 self._wants_digest = False
-        return ask(self.location, fields, self._timeout)
+        return ask(self.location, fields, self._ways)
 
     def _read_first(self, head: Head, wanted: tuple[int, int] | None) -> Answer | None:
         """What the answer brings; nothing, if it has to be asked for in another way."""

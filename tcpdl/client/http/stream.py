@@ -7,33 +7,25 @@ continued only where that is safe, and a wrong digest is an error at the end.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tcpdl.client.errors import CannotConnect, Changed, ConnectionBroken
-from tcpdl.client.expected import Check, Expected
-from tcpdl.client.fetched import Begun, Fetched, Note
+from tcpdl.client.expected import Check
+from tcpdl.client.fetched import Fetched
 from tcpdl.client.http.connection import Connection
 from tcpdl.client.http.download import UNSIZED, stored_in
 from tcpdl.client.http.origin import Origin
 from tcpdl.client.http.representation import Answer
-from tcpdl.client.patience import Patience, Sleep
-from tcpdl.client.receiving import Progress
+from tcpdl.client.patience import Patience
+from tcpdl.client.size import Watch, check_size
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.client.writing import PIECE
-from tcpdl.wire.text import printable
+
+DEFAULT = Ways()
 
 
-def stream(
-    location: Location,
-    write: Callable[[bytes], object],
-    *,
-    timeout: float = 30.0,
-    expected: Sequence[Expected] = (),
-    progress: Progress | None = None,
-    note: Note | None = None,
-    begun: Begun | None = None,
-    sleep: Sleep = time.sleep,
-) -> Fetched:
+def stream(location: Location, write: Callable[[bytes], object], ways: Ways = DEFAULT) -> Fetched:
     """Give the file at `location` to `write`, in order, as it comes.
 
     A broken connection is made anew, if the server can then say that it still has the same version.
@@ -41,8 +33,8 @@ def stream(
     written, too.
     """
     began = time.monotonic()
-    reading = _Stream(location, write, timeout, expected, progress, note, begun)
-    patience = Patience(sleep, known=False)
+    reading = _Stream(location, write, ways)
+    patience = Patience(ways.sleep, known=False)
     while True:
         before = reading.written
         try:
@@ -61,23 +53,12 @@ def stream(
 
 
 class _Stream:
-    def __init__(
-        self,
-        location: Location,
-        write: Callable[[bytes], object],
-        timeout: float,
-        expected: Sequence[Expected],
-        progress: Progress | None,
-        note: Note | None,
-        told: Begun | None,
-    ) -> None:
-        self._origin = Origin(location, timeout)
+    def __init__(self, location: Location, write: Callable[[bytes], object], ways: Ways) -> None:
+        self._origin = Origin(location, ways)
         self._write = write
-        self._expected = expected
-        self._progress = progress
-        self._note = note
-        self._told = told
+        self._ways = ways
         self._check = Check(())
+        self._told = Watch(ways.progress, ways.most, None)
         self._received = 0
         self.begun = False
         """The server has said what the file is."""
@@ -117,15 +98,17 @@ class _Stream:
 
     def _begin(self, connection: Connection) -> None:
         there = self._origin.representation
-        self._check = Check((*self._expected, *there.digests))
+        self._check = Check((*self._ways.expected, *there.digests))
+        if there.size is not None:
+            check_size(there.size, self._ways.most)
         if not self.begun:
             self.begun = True
-            if self._told is not None and there.size is not None:
-                self._told(there.size, 0)
-            if self._note is not None and there.coding:
-                self._note(stored_in(there.coding))
-            if self._note is not None and connection.body.ends_with_connection:
-                self._note(UNSIZED)
+            if there.size is not None:
+                self._ways.begun(there.size, 0)
+            if there.coding:
+                self._ways.note(stored_in(there.coding))
+            if connection.body.ends_with_connection:
+                self._ways.note(UNSIZED)
 
     def _receive(self, connection: Connection, answer: Answer) -> None:
         at, end = answer.start, answer.end
@@ -142,10 +125,9 @@ class _Stream:
             if at == end:  # before the last bytes are out: then nothing more could be done
                 self._origin.finish(connection)
             if new:
+                self._told(len(new))
                 self._check.update(new)
                 self._write(bytes(new))
                 self.written += len(new)
-                if self._progress is not None:
-                    self._progress(len(new))
         if at < self.written:
-            raise Changed(f"'{printable(self._origin.location.target)}' became shorter")
+            raise Changed(f"'{self._origin.location.label}' became shorter")

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from tcpdl.client import crew
-from tcpdl.client.crew import Job
+from tcpdl.client.crew import Job, Standing
 from tcpdl.client.errors import ConnectionBroken, NothingThere, ServerFailed
 from tcpdl.client.http.asking import check_status
 from tcpdl.client.http.connection import Connection
@@ -28,9 +28,11 @@ SPAN_SECONDS = 2.0
 class Worker(crew.Worker):
     """One connection at work."""
 
-    def __init__(self, job: Job, origin: Origin, connection: Connection, *, alone: bool) -> None:
+    def __init__(
+        self, job: Job, origin: Origin, connection: Connection, standing: Standing, *, alone: bool
+    ) -> None:
         """`alone` if there is no other: it then takes all of the file, if parts cannot be had."""
-        super().__init__(job, connection)
+        super().__init__(job, connection, standing)
         self._alone = alone
         self.http = connection
         self._origin = origin
@@ -92,7 +94,7 @@ class Worker(crew.Worker):
         asked = self._span if origin.has_ranges else None
         head = self.http.ask(origin.place.target, origin.fields(*self._span))
         try:
-            check_status(head, origin.location)
+            check_status(head, origin.location, self.http)
         except NothingThere as error:
             if origin.place == origin.location:
                 raise

@@ -17,6 +17,7 @@ from tcpdl.client.fetched import Fetched
 from tcpdl.client.pace import Growth
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.wire import native
 from tcpdl.wire.native import Digest, End, FileInfo
 from tests.client.native_server import NativeServer
@@ -72,7 +73,7 @@ class Fetch:
             **options,
         }
         with Target(os.fsencode(self.folder), NAME.encode(), resume=True) as target:
-            fetched = download(location, target, sources=sources, **options)
+            fetched = download(location, target, Ways(sources=sources, **options))
             if not fetched.unchanged:
                 target.keep(mtime_ns=fetched.mtime_ns, sync=sync)
         return fetched

@@ -15,6 +15,7 @@ from tcpdl.client.errors import ClientError
 from tcpdl.client.fetched import Fetched
 from tcpdl.client.stream import stream
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tests.client.download.conftest import BETWEEN, CHUNK, DIGEST, NAME, PART, RECORD, Fetch, some
 from tests.client.native_server import MTIME, Ending, Line, NativeServer
 
@@ -190,7 +191,8 @@ def test_stream(
         fetch.slept.clear()
         got: list[bytes] = []
         try:
-            fetched = stream(location, got.append, timeout=TIMEOUT, sleep=fetch.sleep)
+            ways = Ways(timeout=TIMEOUT, sleep=fetch.sleep)
+            fetched = stream(location, got.append, ways)
         except ClientError:
             assert scene.data.startswith(b"".join(got))
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcpdl.client.api import Ways, fetch, fetch_bytes, fetch_stream, fetch_to
+from tcpdl.client.api import fetch, fetch_bytes, fetch_stream, fetch_to
 from tcpdl.client.errors import (
     BadRequest,
     CannotConnect,
@@ -20,9 +21,13 @@ from tcpdl.client.errors import (
     ConnectionBroken,
     NothingThere,
     OtherDialect,
+    TooLarge,
 )
+from tcpdl.client.expected import Expected
 from tcpdl.client.fetched import Fetched
+from tcpdl.client.patience import PAUSES
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.wire.native import Digest
 from tcpdl.wire.raw import HELP
 from tests.client.download.conftest import CHUNK, NAME, PART, RECORD, some
@@ -84,6 +89,12 @@ def send_one_byte(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_WR)
 
 
+def asked(first: Script) -> int:
+    """How many connections are made to a server that does `first`: one that says nothing may be
+    busy, and is asked once more before."""
+    return 3 if first is close_at_once else 2
+
+
 NOT_NATIVE = [close_at_once, send_help, send_bytes, send_one_byte]
 
 
@@ -104,7 +115,7 @@ def raw_only(first: Script, data: bytes) -> Callable[[socket.socket], None]:
 @pytest.mark.parametrize("first", NOT_NATIVE)
 def test_falls_back(first: Script, serve: Serve, get: Get) -> None:
     data = some(SIZE)
-    location = Location("127.0.0.1", serve(raw_only(first, data), connections=2), b"f")
+    location = Location("127.0.0.1", serve(raw_only(first, data), connections=asked(first)), b"f")
     fetched = get(location)
     assert get.path.read_bytes() == data
     assert get.names == {NAME}
@@ -124,7 +135,7 @@ def test_native_only(first: Script, serve: Serve, get: Get) -> None:
 @pytest.mark.parametrize("first", NOT_NATIVE)
 def test_stream_falls_back(first: Script, serve: Serve, tmp_path: Path) -> None:
     data = some(SIZE)
-    location = Location("127.0.0.1", serve(raw_only(first, data), connections=2), b"f")
+    location = Location("127.0.0.1", serve(raw_only(first, data), connections=asked(first)), b"f")
     notes: list[str] = []
     with (tmp_path / "out").open("wb") as out:
         fetched = fetch_stream(location, out.fileno(), Ways(timeout=5, note=notes.append))
@@ -141,7 +152,7 @@ def test_stream_native_only(serve: Serve) -> None:
 
 @pytest.mark.parametrize("first", NOT_NATIVE)
 def test_bytes_fall_back(first: Script, serve: Serve) -> None:
-    port = serve(raw_only(first, b"hello"), connections=2)
+    port = serve(raw_only(first, b"hello"), connections=asked(first))
     assert fetch_bytes(f"127.0.0.1:{port}/f", timeout=5) == b"hello"
 
 
@@ -151,8 +162,8 @@ def test_bytes_native_only(serve: Serve) -> None:
 
 
 def test_bytes_are_too_many(serve: Serve) -> None:
-    port = serve(raw_only(close_at_once, b"hello"), connections=2)
-    with pytest.raises(BadRequest):
+    port = serve(raw_only(close_at_once, b"hello"), connections=3)
+    with pytest.raises(TooLarge):
         fetch_bytes(f"127.0.0.1:{port}/f", timeout=5, most=4)
 
 
@@ -176,7 +187,7 @@ def test_server_for_one_connection(serve: Serve, get: Get) -> None:
 
 
 def test_raw_has_nothing(serve: Serve, get: Get) -> None:
-    location = Location("127.0.0.1", serve(raw_only(close_at_once, b""), connections=2), b"f")
+    location = Location("127.0.0.1", serve(raw_only(close_at_once, b""), connections=3), b"f")
     get.path.write_bytes(b"precious")
     with pytest.raises(NothingThere):
         get(location)
@@ -315,14 +326,45 @@ def test_no_fall_back_once_it_has_answered(size: int, server: NativeServer, get:
 
 
 def test_reset_is_not_taken_for_another_dialect(serve: Serve, reset: Script, get: Get) -> None:
+    """Who is busy resets connections: it is asked again, and again."""
+
     def script(sock: socket.socket) -> None:
         sock.recv(65536)
         reset(sock)
 
     with pytest.raises(ConnectionBroken) as raised:
-        get(Location("127.0.0.1", serve(script), b"f"))
+        get(Location("127.0.0.1", serve(script, connections=1 + len(PAUSES)), b"f"))
     assert not isinstance(raised.value, OtherDialect)
     assert get.notes == []
+
+
+def test_reset_for_a_while(server: NativeServer, get: Get) -> None:
+    server.cuts = [(0, Ending.RESET)] * len(PAUSES)
+    get(server.put(b"f", some(SIZE)))
+    assert get.path.read_bytes() == some(SIZE)
+    assert server.connections == 1 + len(PAUSES)
+
+
+def test_clean_end_at_first(server: NativeServer, get: Get) -> None:
+    """It is not taken for another dialect at once: what raw would bring, nobody could check."""
+    server.cuts = [(0, Ending.FIN)]
+    assert get(server.put(b"f", some(SIZE))).verified
+    assert get.path.read_bytes() == some(SIZE)
+    assert get.notes == []
+
+
+@pytest.mark.parametrize("dialect", ["auto", "raw"])
+def test_raw_brings_less_than_there_is(dialect: str, serve: Serve, get: Get) -> None:
+    """A part cannot be told from a file: so it never takes the place of a longer one."""
+    port = serve(raw_only(send_help, b"half"), connections=4 if dialect == "auto" else 2)
+    location = Location("127.0.0.1", port, b"f")
+    get.path.write_bytes(b"whole")
+    with pytest.raises(ConnectionBroken, match=r"4 bytes came, and .* has 5 already"):
+        get(location, dialect)
+    assert get.path.read_bytes() == b"whole"
+    right = Expected("sha256", hashlib.sha256(b"half").digest())
+    get(location, dialect, expected=[right])
+    assert get.path.read_bytes() == b"half"
 
 
 def test_silence_is_not_taken_for_another_dialect(server: NativeServer, get: Get) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tcpdl import digest
 from tcpdl.client.errors import CannotWrite, ClientError, ConnectionBroken, Garbled
 from tcpdl.client.stream import stream
+from tcpdl.client.ways import Ways
 from tcpdl.wire import native
 from tcpdl.wire.native import HEADER, Chunk, Digest, DigestList, End, Error, FileInfo
 from tests.client.download.conftest import BETWEEN, CHUNK, PART, RECORD, Fetch, some
@@ -167,9 +168,8 @@ def test_lies_to_a_stream(lie: Lie, server: NativeServer, fetch: Fetch) -> None:
     server.hook = lie
     got: list[bytes] = []
     location = server.put(b"f", some(SIZE))
-    problem = problem_of(
-        lambda: stream(location, got.append, timeout=5, note=fetch.notes.append, sleep=fetch.sleep)
-    )
+    ways = Ways(timeout=5, note=fetch.notes.append, sleep=fetch.sleep)
+    problem = problem_of(lambda: stream(location, got.append, ways))
     assert problem or b"".join(got) == some(SIZE)
     assert some(SIZE).startswith(b"".join(got))
 

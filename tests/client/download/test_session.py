@@ -13,6 +13,7 @@ from tcpdl.client import inlet
 from tcpdl.client.errors import ConnectionBroken, NothingThere, OtherDialect
 from tcpdl.client.inlet import LOW_WATER, low_water
 from tcpdl.client.session import Session
+from tcpdl.client.ways import Ways
 from tcpdl.wire import native
 from tcpdl.wire.native import Chunk, Digest, End, FileInfo, Get
 from tests.client.download.conftest import BETWEEN, CHUNK, Fetch, Start, some
@@ -22,7 +23,7 @@ LONG = 40 * CHUNK
 
 
 def test_round_trip(server: NativeServer) -> None:
-    with Session("127.0.0.1", server.port, 5) as session:
+    with Session(server.place, Ways(timeout=5)) as session:
         assert 0 < session.round_trip < 1
     assert session.round_trip == 0.1  # closed: nobody knows
 
@@ -31,13 +32,13 @@ def test_round_trip_where_the_system_does_not_tell(
     server: NativeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(socket, "TCP_INFO")
-    with Session("127.0.0.1", server.port, 5) as session:
+    with Session(server.place, Ways(timeout=5)) as session:
         assert session.round_trip == 0.1
 
 
 def test_many_requests(server: NativeServer) -> None:
     server.put(b"f", b"hello")
-    with Session("127.0.0.1", server.port, 5) as session:
+    with Session(server.place, Ways(timeout=5)) as session:
         assert session.algorithm == 0
         numbers = [session.ask(lambda number: Get(number, b"f")) for _ in range(3)]
         assert len(set(numbers)) == 3
@@ -54,7 +55,7 @@ def test_many_requests(server: NativeServer) -> None:
 
 def test_ids_begin_anew(server: NativeServer) -> None:
     server.put(b"f", b"")
-    with Session("127.0.0.1", server.port, 5) as session:
+    with Session(server.place, Ways(timeout=5)) as session:
         session._number = 0xFFFE
         numbers = [session.ask(lambda number: Get(number, b"f")) for _ in range(3)]
         assert numbers == [0xFFFF, 0, 1]
@@ -65,14 +66,14 @@ def test_ids_begin_anew(server: NativeServer) -> None:
 
 @pytest.mark.parametrize("name", [b"n" * 1025])
 def test_name_that_cannot_be_sent(name: bytes, server: NativeServer) -> None:
-    with Session("127.0.0.1", server.port, 5) as session, pytest.raises(NothingThere):
+    with Session(server.place, Ways(timeout=5)) as session, pytest.raises(NothingThere):
         session.ask(lambda number: Get(number, name))
 
 
 def test_interrupted_from_another_thread(server: NativeServer) -> None:
     server.cuts = [(8, Ending.STALL)]
     server.put(b"f", b"hello")
-    with Session("127.0.0.1", server.port, SECONDS) as session:
+    with Session(server.place, Ways(timeout=SECONDS)) as session:
         session.ask(lambda number: Get(number, b"f"))
         timer = threading.Timer(0.05, session.interrupt)
         timer.start()
@@ -85,7 +86,7 @@ def test_interrupted_from_another_thread(server: NativeServer) -> None:
 def test_run_that_breaks_off(server: NativeServer) -> None:
     server.cuts = [(BETWEEN + 8 + 100, Ending.FIN)]
     server.put(b"f", some(1000))
-    with Session("127.0.0.1", server.port, 5) as session:
+    with Session(server.place, Ways(timeout=5)) as session:
         session.ask(lambda number: Get(number, b"f"))
         assert isinstance(session.next(), FileInfo)
         assert isinstance(session.next(), Chunk)

@@ -15,6 +15,7 @@ from tcpdl.client.http import download as engine
 from tcpdl.client.pace import Growth
 from tcpdl.client.target import Target
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tests.client.http.web_server import WebServer
 
 MIB = 1 << 20
@@ -46,7 +47,7 @@ class Fetch:
             **options,
         }
         with Target(str(self.folder), NAME.encode(), resume=True) as target:
-            fetched = engine.download(location, target, **options)
+            fetched = engine.download(location, target, Ways(**options))
             if not fetched.unchanged:
                 target.keep(mtime_ns=fetched.mtime_ns or None)
         return fetched

@@ -10,6 +10,8 @@ import pytest
 from tcpdl.client.errors import BadRequest, CannotConnect, ConnectionBroken
 from tcpdl.client.http import response
 from tcpdl.client.http.connection import FRAMING, Connection
+from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tests.client.http.web_server import Asked, Ending, Piece, WebServer, chunked, reply
 
 
@@ -24,7 +26,7 @@ def body_of(connection: Connection) -> bytes:
 def test_is_used_again(server: WebServer) -> None:
     server.put("/a", b"alpha" * 9)
     server.put("/b", b"")
-    with Connection("127.0.0.1", server.port, 5) as connection:
+    with Connection(server.at("/"), Ways(timeout=5)) as connection:
         for target, data in (("/a", b"alpha" * 9), ("/b", b""), ("/a", b"alpha" * 9)):
             assert connection.ask(target).status == 200
             assert body_of(connection) == data
@@ -35,7 +37,7 @@ def test_is_used_again(server: WebServer) -> None:
 
 def test_is_not_used_again_before_a_body_has_ended(server: WebServer) -> None:
     server.put("/a", b"alpha" * 9)
-    with Connection("127.0.0.1", server.port, 5) as connection:
+    with Connection(server.at("/"), Ways(timeout=5)) as connection:
         connection.ask("/a")
         connection.ask("/a")
         assert body_of(connection) == b"alpha" * 9
@@ -51,7 +53,7 @@ def test_is_not_used_again_after_bytes_nobody_asked_for(more: bytes, server: Web
         sent.set()
 
     server.hook = answer  # type: ignore[assignment]
-    with Connection("127.0.0.1", server.port, 5) as connection:
+    with Connection(server.at("/"), Ways(timeout=5)) as connection:
         for _ in range(2):
             connection.ask("/a")
             sent.wait(5)
@@ -68,7 +70,7 @@ def test_is_not_used_again_after_bytes_nobody_asked_for(more: bytes, server: Web
 )
 def test_is_not_used_again_where_the_server_will_not(answer: bytes, server: WebServer) -> None:
     server.hook = lambda _: [answer]
-    with Connection("127.0.0.1", server.port, 5) as connection:
+    with Connection(server.at("/"), Ways(timeout=5)) as connection:
         for _ in range(2):
             connection.ask("/a")
             assert body_of(connection) == b"a"
@@ -90,7 +92,7 @@ def test_answer_that_drips(server: WebServer, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Connection, "_read", drip)
     with (
-        Connection("127.0.0.1", server.port, 10) as connection,
+        Connection(server.at("/"), Ways(timeout=10)) as connection,
         pytest.raises(ConnectionBroken, match="does not come to the end"),
     ):
         connection.ask("/a")
@@ -99,7 +101,7 @@ def test_answer_that_drips(server: WebServer, monkeypatch: pytest.MonkeyPatch) -
 
 def test_interrupt(server: WebServer) -> None:
     server.hook = lambda _: [Ending.STALL]
-    with Connection("127.0.0.1", server.port, 20) as connection:
+    with Connection(server.at("/"), Ways(timeout=20)) as connection:
         timer = threading.Timer(0.05, connection.interrupt)
         timer.start()
         with pytest.raises(ConnectionBroken):
@@ -121,12 +123,12 @@ def test_interrupt(server: WebServer) -> None:
     ],
 )
 def test_host(host: str, port: int, field: str) -> None:
-    assert Connection(host, port, 1)._host() == field
+    assert Connection(Location(host, port, b""), Ways())._host() == field
 
 
 def test_host_that_is_none() -> None:
     with pytest.raises((BadRequest, CannotConnect)):
-        Connection("\u00e4" * 100, 80, 1).ask("/a")
+        Connection(Location("\u00e4" * 100, 80, b""), Ways(timeout=1)).ask("/a")
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 5000])
@@ -144,7 +146,7 @@ def test_chunks_of_any_size(size: int, server: WebServer, monkeypatch: pytest.Mo
     answer = reply("200 OK", ("Transfer-Encoding", "chunked"), body=chunked(data, size))
     server.hook = lambda _: [answer]
     view = memoryview(bytearray(len(data) + 1))
-    with Connection("127.0.0.1", server.port, 5) as connection:
+    with Connection(server.at("/"), Ways(timeout=5)) as connection:
         connection.ask("/a")
         received = calls = 0
         while count := connection.receive(view[received:]):
@@ -160,7 +162,7 @@ def test_chunks_of_any_size(size: int, server: WebServer, monkeypatch: pytest.Mo
 def test_long_line_between_chunks(server: WebServer) -> None:
     body = b"5;" + b"x" * 3000 + b"\r\nhello\r\n0\r\n" + b"A: b\r\n" * 100 + b"\r\n"
     server.hook = lambda _: [reply("200 OK", ("Transfer-Encoding", "chunked"), body=body)]
-    with Connection("127.0.0.1", server.port, 5) as connection:
+    with Connection(server.at("/"), Ways(timeout=5)) as connection:
         for _ in range(2):
             connection.ask("/a")
             assert body_of(connection) == b"hello"
@@ -184,7 +186,7 @@ def test_stream_without_a_length_is_not_withheld(
 
     server.hook = live
     view = memoryview(bytearray(1 << 20))
-    with Connection("127.0.0.1", server.port, 20) as connection:
+    with Connection(server.at("/"), Ways(timeout=20)) as connection:
         connection.ask("/a")
         for event, left in zip(seen, (500_000, 4), strict=True):
             while left:
@@ -195,7 +197,8 @@ def test_stream_without_a_length_is_not_withheld(
 
 def test_is_opened_before_something_is_asked_for(server: WebServer) -> None:
     server.put("/a", b"alpha")
-    with Connection("no.such.host.invalid", server.port, 5, address="127.0.0.1") as connection:
+    place = Location("no.such.host.invalid", server.port, b"")
+    with Connection(place, Ways(timeout=5), address="127.0.0.1") as connection:
         connection.open()
         assert connection.peer == "127.0.0.1"
         connection.open()

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcpdl.client.api import Ways, fetch, fetch_bytes, fetch_stream, fetch_to, listdir, mirror
+from tcpdl.client.api import fetch, fetch_bytes, fetch_stream, fetch_to, listdir, mirror
 from tcpdl.client.errors import (
     BadRequest,
     ConnectionBroken,
     Damaged,
     NothingThere,
     SpeaksHttp,
+    TooLarge,
 )
 from tcpdl.client.fetched import Fetched
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tests.client.http.conftest import MIB
 from tests.client.http.test_http_download import DATA, SHA256, WRONG
 from tests.client.http.web_server import Ending, WebServer
@@ -153,7 +155,7 @@ def test_by_url(server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert fetch(url, timeout=5, digest=right, sync=True).verified
     assert (tmp_path / "f1").read_bytes() == DATA
     assert fetch_bytes(url, timeout=5, digest=right) == DATA
-    with pytest.raises(BadRequest, match="more than 10 bytes"):
+    with pytest.raises(TooLarge, match="no more than 10 are wanted"):
         fetch_bytes(url, timeout=5, most=10)
     with pytest.raises(Damaged):
         fetch_bytes(url, timeout=5, digest=f"sha256:{WRONG.digest.hex()}")
@@ -163,7 +165,7 @@ def test_by_url(server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("dialect", ["native", "raw"])
 def test_url_of_another_dialect(dialect: str, get: Get) -> None:
-    with pytest.raises(BadRequest, match="an http:// URL is fetched over HTTP"):
+    with pytest.raises(BadRequest, match="an http:// or https:// URL is fetched over HTTP"):
         get(Location("host", 80, b"f", "/f"), dialect)
 
 

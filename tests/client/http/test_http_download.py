@@ -15,6 +15,7 @@ from blake3 import blake3
 from tcpdl.client.crew import FIRST_SPAN
 from tcpdl.client.errors import CannotWrite, ConnectionBroken, Damaged, NothingThere
 from tcpdl.client.expected import Expected
+from tcpdl.client.patience import PAUSES
 from tests.client.http.conftest import MIB, NAME, PART, RECORD, Fetch
 from tests.client.http.web_server import (
     MTIME,
@@ -130,12 +131,17 @@ def test_break(at: int, ranges: bool, how: Ending, server: WebServer, fetch: Fet
 def test_break_before_it_has_answered(
     at: int, how: Ending, server: WebServer, fetch: Fetch
 ) -> None:
-    """Nobody knows whether there is such a server: so it is not waited for."""
-    server.cuts = [(at, how)] * 2
+    """Nobody knows whether there is such a server: so silence is not waited for again. But who is
+    busy resets connections."""
+    attempts = 1 + (0 if how is Ending.STALL else len(PAUSES))
+    server.cuts = [(at, how)] * 2 * attempts
     with pytest.raises(ConnectionBroken):
         fetch(server.put("/f", DATA), timeout=0.3)
-    assert fetch.slept == []
+    assert len(fetch.slept) == attempts - 1
     assert fetch.names == set()
+    server.cuts = []
+    fetch(server.at("/f"))
+    assert fetch.path.read_bytes() == DATA
 
 
 @pytest.mark.parametrize("how", [Ending.FIN, Ending.RESET])

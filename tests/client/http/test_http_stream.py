@@ -11,6 +11,7 @@ from tcpdl.client.errors import Changed, ClientError, ConnectionBroken, Damaged,
 from tcpdl.client.fetched import Fetched
 from tcpdl.client.http.stream import stream
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tests.client.http.conftest import MIB
 from tests.client.http.test_http_download import DATA, REPR_DIGEST, SHA256, SIZE, WRONG, some
 from tests.client.http.web_server import MTIME, Asked, Ending, Piece, WebServer, chunked, reply
@@ -27,9 +28,7 @@ class Sink:
         self.slept: list[float] = []
 
     def __call__(self, location: Location, **options: Any) -> Fetched:
-        return stream(
-            location,
-            self.data.extend,
+        ways = Ways(
             timeout=options.pop("timeout", 5.0),
             note=self.notes.append,
             progress=self.told.append,
@@ -37,6 +36,7 @@ class Sink:
             sleep=self.slept.append,
             **options,
         )
+        return stream(location, self.data.extend, ways)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tcpdl.client.errors import ClientError, ConnectionBroken, Garbled
 from tcpdl.client.http.stream import stream
+from tcpdl.client.ways import Ways
 from tests.client.http.conftest import MIB, NAME, Fetch
 from tests.client.http.test_http_download import DATA, SIZE, Gate, some, span
 from tests.client.http.web_server import Asked, Ending, Piece, WebServer, reply
@@ -168,7 +169,7 @@ def test_lie_to_a_stream(lie: str, server: WebServer) -> None:
     written = bytearray()
     pauses: list[float] = []
     try:
-        stream(server.put("/f", DATA), written.extend, sleep=pauses.append)
+        stream(server.put("/f", DATA), written.extend, Ways(sleep=pauses.append))
     except ConnectionBroken:
         assert DATA.startswith(written)
     else:

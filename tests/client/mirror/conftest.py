@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from tcpdl import digest
+from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
 from tcpdl.wire.native import End, Error, Pack, Pick, Request, Tree
@@ -30,6 +32,13 @@ Answer = Callable[[Any], Iterable[bytes]]
 
 HANG_UP = b"hang up"
 RESET = b"reset"
+
+
+def go(location: Location, target: Path, **options: Any) -> Mirrored:
+    """Mirror, without waiting for anything in vain; with options of `mirror` and of `Ways`."""
+    told = {name: options.pop(name) for name in Ways._fields if name in options}
+    ways = Ways(**{"timeout": 10, "sleep": lambda _: None, **told})
+    return mirror(location, os.fsencode(target), ways, **options)
 
 
 def sha256(data: Any) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from tcpdl.client.errors import ConnectionBroken, Damaged, NothingThere, ServerFailed
 from tcpdl.client.listing import Listed, iterdir, listdir
 from tcpdl.client.url import Location
+from tcpdl.client.ways import Ways
 from tcpdl.wire import native
 from tcpdl.wire.native import FileInfo, GetDigests, Tree
 
@@ -29,18 +30,18 @@ def test_folder(server: Serve, honest: type[Honest], make: Make) -> None:
         each=1,
     )
     location = server(answers).location
-    assert listdir(location, timeout=10) == [
+    assert listdir(location, Ways(timeout=10)) == [
         Listed("file", b"a", 3, MTIME, 0o640),
         Listed("folder", b"d", 0, MTIME, 0o711),
         Listed("link", b"l", target=b"a\xff"),
         Listed("left out", b"x", why="it is\\x1b a device"),
     ]
-    listdir(Location(location.host, location.port, b"d"), recursive=True, timeout=10)
+    listdir(Location(location.host, location.port, b"d"), Ways(timeout=10), recursive=True)
     assert answers.requests == [Tree(1, b""), Tree(1, b"d", native.RECURSIVE)]
 
 
 def test_empty_folder(server: Serve, honest: type[Honest]) -> None:
-    assert listdir(server(honest([])).location, timeout=10) == []
+    assert listdir(server(honest([])).location, Ways(timeout=10)) == []
 
 
 def test_file(server: Serve, make: Make) -> None:
@@ -52,7 +53,7 @@ def test_file(server: Serve, make: Make) -> None:
         return [native.encode(info), make.end(request.id)]
 
     location = Location("127.0.0.1", server(answer).location.port, b"d/f.txt")
-    assert listdir(location, timeout=10) == [Listed("file", b"f.txt", 12, MTIME, 0o600)]
+    assert listdir(location, Ways(timeout=10)) == [Listed("file", b"f.txt", 12, MTIME, 0o600)]
 
 
 def test_names_come_as_they_do(server: Serve, honest: type[Honest], make: Make) -> None:
@@ -60,7 +61,7 @@ def test_names_come_as_they_do(server: Serve, honest: type[Honest], make: Make) 
     names = []
     location = server(lambda request: [*list(answers(request))[:2], b"hang up"]).location
     with pytest.raises(ConnectionBroken):  # noqa: PT012
-        for one in iterdir(location, timeout=10):
+        for one in iterdir(location, Ways(timeout=10)):
             names.append(one.name)
     assert names == [b"a", b"b"]
 
@@ -84,7 +85,7 @@ def test_error(
         return [make.error(request.id, code, "so\nit is")]
 
     with pytest.raises(error) as raised:
-        listdir(server(answer).location, timeout=10)
+        listdir(server(answer).location, Ways(timeout=10))
     assert str(raised.value).isprintable()
 
 
@@ -100,7 +101,7 @@ def nonsense(make: Make, request: Any) -> dict[str, list[bytes]]:
 @pytest.mark.parametrize("what", ["file", "other id", "other id later"])
 def test_nonsense(server: Serve, make: Make, what: str) -> None:
     with pytest.raises(ConnectionBroken, match="makes no sense"):
-        listdir(server(lambda request: nonsense(make, request)[what]).location, timeout=10)
+        listdir(server(lambda request: nonsense(make, request)[what]).location, Ways(timeout=10))
 
 
 def test_no_file_either(server: Serve, make: Make) -> None:
@@ -110,7 +111,7 @@ def test_no_file_either(server: Serve, make: Make) -> None:
         return [make.end(request.id)]
 
     with pytest.raises(ConnectionBroken, match="makes no sense"):
-        listdir(server(answer).location, timeout=10)
+        listdir(server(answer).location, Ways(timeout=10))
 
 
 def test_damage(server: Serve, honest: type[Honest], make: Make) -> None:
@@ -121,4 +122,4 @@ def test_damage(server: Serve, honest: type[Honest], make: Make) -> None:
         return [pack[:-1] + bytes([pack[-1] ^ 1]), end]
 
     with pytest.raises(Damaged):
-        listdir(server(answer).location, timeout=10)
+        listdir(server(answer).location, Ways(timeout=10))

@@ -13,10 +13,10 @@ import pytest
 from tcpdl.client.errors import BadRequest, CannotConnect, CannotWrite, NothingThere
 from tcpdl.client.fetched import Fetched
 from tcpdl.client.filters import Rule
-from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.url import Location
 from tcpdl.wire import native
 from tcpdl.wire.native import Pick, Tree
+from tests.client.mirror.conftest import go
 
 if TYPE_CHECKING:
     from tests.client.mirror.conftest import Honest, Make, Serve, Snapshot
@@ -51,10 +51,6 @@ SOME = {
 
 def times(folder: Path) -> set[int]:
     return {path.lstat().st_mtime_ns for path in folder.rglob("*")}
-
-
-def go(location: Location, target: Path, **options: Any) -> Mirrored:
-    return mirror(location, os.fsencode(target), timeout=10, sleep=lambda _: None, **options)
 
 
 @pytest.mark.parametrize("each", [1000, 1, 3])
@@ -376,7 +372,7 @@ def test_large_file_is_downloaded(
 
     asked = []
 
-    def download(location: Location, into: Any, **_: Any) -> Fetched:
+    def download(location: Location, into: Any, *_: Any) -> Fetched:
         asked.append(location.path)
         os.write(into.fd, b"large")
         return Fetched(5, MTIME, 0o440, received=5)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tcpdl.client.errors import CannotConnect, CannotWrite, ConnectionBroken
-from tcpdl.client.mirroring import PAUSES, Mirrored, mirror
-from tcpdl.client.url import Location
+from tcpdl.client.mirroring import PAUSES
 from tcpdl.wire import native
 from tcpdl.wire.native import Pick, Tree
+from tests.client.mirror.conftest import go
 
 if TYPE_CHECKING:
     from tests.client.mirror.conftest import Honest, Make, Serve, Snapshot
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 Snap = Callable[[Path], "Snapshot"]
 
 MTIME = 1_600_000_000_123_456_789
-
-
-def go(location: Location, target: Path, **options: Any) -> Mirrored:
-    options = {"timeout": 10, "sleep": lambda _: None, **options}
-    return mirror(location, os.fsencode(target), **options)
 
 
 def many(make: Make) -> list[Any]:

@@ -14,10 +14,11 @@ import pytest
 from tcpdl.client.errors import ConnectionBroken
 from tcpdl.client.fetched import Fetched
 from tcpdl.client.filters import Rule
-from tcpdl.client.mirroring import Mirrored, mirror
+from tcpdl.client.mirroring import Mirrored
 from tcpdl.client.target import part_name
 from tcpdl.client.url import Location
 from tcpdl.wire.native import Pick
+from tests.client.mirror import conftest
 
 if TYPE_CHECKING:
     from tests.client.mirror.conftest import Honest, Make, Serve, Snapshot
@@ -28,8 +29,7 @@ MTIME = 1_600_000_000_123_456_789
 
 
 def go(location: Location, target: Path, **options: Any) -> Mirrored:
-    options = {"timeout": 10, "sleep": lambda _: None, "delete": True, **options}
-    return mirror(location, os.fsencode(target), **options)
+    return conftest.go(location, target, **{"delete": True, **options})
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_parts_of_what_is_still_to_come_stay(
 ) -> None:
     from tcpdl.client import download as engine
 
-    def download(location: Location, into: Any, **_: Any) -> Fetched:
+    def download(location: Location, into: Any, *_: Any) -> Fetched:
         assert os.fstat(into.fd).st_size == 4  # it goes on with the part
         return Fetched(4, MTIME, 0o644)
 

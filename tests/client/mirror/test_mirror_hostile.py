@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcpdl.client.errors import ClientError, ConnectionBroken, Damaged, OtherDialect, ServerFailed
-from tcpdl.client.mirroring import Mirrored, mirror
 from tcpdl.client.url import Location
 from tcpdl.wire import native
 from tcpdl.wire.native import HEADER, FileInfo, Pack, Pick, Tree
 from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LINK, LISTED, Entry
+from tests.client.mirror.conftest import go
 
 if TYPE_CHECKING:
     from tests.client.mirror.conftest import Honest, Make, Serve, Snapshot
@@ -28,11 +28,6 @@ Snap = Callable[[Path], "Snapshot"]
 MTIME = 1_600_000_000_123_456_789
 PACK = 0x45
 """The type of that message."""
-
-
-def go(location: Location, target: Path, **options: Any) -> Mirrored:
-    options = {"timeout": 10, "sleep": lambda _: None, **options}
-    return mirror(location, os.fsencode(target), **options)
 
 
 BAD_NAMES = [
