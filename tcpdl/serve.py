@@ -94,6 +94,8 @@ def _say(text: str) -> None:
 def _welcome(root: str, daemon: Daemon) -> Iterator[str]:
     """What is served, where a browser finds it, and lines that fetch some, ready to be pasted."""
     yield f"Serving {printable(os.fsencode(root))}; Ctrl-C ends it."
+    if daemon.credentials is not None:
+        yield f"Its certificate is {daemon.credentials.pin}."
     name = _example(root)
     for service in daemon:
         if not isinstance(service, Listening):
@@ -105,8 +107,14 @@ def _welcome(root: str, daemon: Daemon) -> Iterator[str]:
                 yield f"  tcpdl echo {shlex.quote(server)} hello"
                 continue
             here = shlex.quote(name)
+            url = f"{server}/{quote_from_bytes(os.fsencode(name))}"
+            if daemon.credentials is not None:
+                yield f"  https://{server}/"
+                pin = daemon.credentials.pin
+                yield f"  tcpdl get {shlex.quote(f'tcpdls://{url}')} --pin {pin}"
+                continue
             yield f"  http://{server}/"
-            yield f"  tcpdl get {shlex.quote(f'{server}/{quote_from_bytes(os.fsencode(name))}')}"
+            yield f"  tcpdl get {shlex.quote(url)}"
             yield f"  printf '%s\\n' {here} | nc {host} {port} > {here}"
     yield ""
 

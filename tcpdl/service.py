@@ -24,15 +24,18 @@ from tcpdl.content.directory import Directory
 from tcpdl.options.daemon import Options, leave
 from tcpdl.server import epoll
 from tcpdl.server.access import AccessLog
+from tcpdl.server.certificate import BadCertificate, Credentials, Renewing
 from tcpdl.server.deadlines import Deadlines, run_on_monotonic_clock
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.front import FrontFactory
+from tcpdl.server.hangup import Hangups
 from tcpdl.server.http import HttpFactory
 from tcpdl.server.http_answers import HttpAnswers
 from tcpdl.server.listening import CannotListen, Listening, adopt, bind
 from tcpdl.server.native import NativeFactory
 from tcpdl.server.raw import RawFactory
 from tcpdl.server.shaping import NO_LIMIT, Rates, Shaper
+from tcpdl.server.unencrypted import refusing
 from tcpdl.server.warming import Warmer
 from tcpdl.server.working import Workers
 
@@ -44,6 +47,9 @@ _log = Logger()
 class Daemon(MultiService):
     """All ports of one daemon, and what their connections share."""
 
+    credentials: Credentials | None = None
+    """What its ports prove themselves with, if they speak TLS."""
+
     def __init__(self, reactor: Any, *, sendfile: bool = True, rates: Rates = NO_LIMIT) -> None:
         super().__init__()
         self.deadlines = Deadlines(reactor)
@@ -54,24 +60,32 @@ class Daemon(MultiService):
         self._warmer = Warmer(reactor)
         self._shaper = Shaper(rates, reactor) if any(rates) else None
         self.workers = Workers(reactor)
+        self.hangups = Hangups(reactor)
+        self.addService(self.hangups)
         self.addService(self._warmer)
         self.addService(self.workers)
 
-    def listen(self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
-        """Open the port of `endpoint`, and serve `factory` on it while the daemon runs.
+    def listen(
+        self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory, *, tls: bool = False
+    ) -> None:
+        """Open the port of `endpoint`, and serve `factory` on it while the daemon runs; with `tls`,
+        over TLS as well, if there are credentials.
 
         Raises `CannotListen`.
         """
-        self.addService(
-            Listening(
-                endpoint,
-                factory,
-                self._shared_connections,
-                sendfile=self._sendfile,
-                warmer=self._warmer,
-                shaper=self._shaper,
-            )
-        )
+        sending: dict[str, Any] = {"sendfile": self._sendfile, "warmer": self._warmer}
+        if tls and self.credentials is not None:
+            sending["tls"] = self.credentials.context
+        shared, shaper = self._shared_connections, self._shaper
+        self.addService(Listening(endpoint, factory, shared, shaper=shaper, **sending))
+
+    def encrypt_with(self, credentials: Credentials) -> None:
+        """Have ports that are to speak TLS prove themselves with these, which are read again when
+        they change, and on SIGHUP."""
+        _log.info("the certificate is {pin}", pin=credentials.pin)
+        self.credentials = credentials
+        self.hangups.add(credentials.reload)
+        self.addService(Renewing(credentials, self._reactor))
 
     def startService(self) -> None:
         run_on_monotonic_clock(self._reactor)
@@ -135,6 +149,7 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
         quiet=options["quiet-period"] / 1000,
         encodings=options["name-encodings"],
     )
+    _take_credentials(daemon, options)
     digests = Digests(options["state-dir"], warn=_warn)
     daemon.close_at_end(digests.close)
     native = NativeFactory(directory, daemon.deadlines, digests, daemon.workers)
@@ -149,10 +164,20 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
     )
     http = HttpFactory(answers, daemon.deadlines, access)
     front = FrontFactory(daemon.deadlines, raw, native, http)
+    others = refusing(daemon.deadlines, http) if daemon.credentials else None
+    encrypted = FrontFactory(daemon.deadlines, raw, native, http, unencrypted=others)
+    if options["tls-required"]:
+        front = encrypted
     if options["port"] is not None:
         sock = bind(options["interface"], options["port"])
         _log.info("serving {root!r} on {where}", root=options["root"], where=_where(sock))
-        daemon.listen(adopt(reactor, sock), front)
+        daemon.listen(adopt(reactor, sock), front, tls=True)
+    for port, interface in options["listen-tls"]:
+        sock = bind(interface, port)
+        _log.info(
+            "serving {root!r}, over TLS, on {where}", root=options["root"], where=_where(sock)
+        )
+        daemon.listen(adopt(reactor, sock), encrypted, tls=True)
     if options["echo-port"] is not None:
         sock = bind(options["interface"], options["echo-port"])
         _log.info("echo on {where}", where=_where(sock))
@@ -163,9 +188,19 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
         except Exception as error:  # parsers of endpoints raise what they like
             raise CannotListen(f"--listen {description}: {error}") from error
         try:
-            daemon.listen(endpoint, front)
+            daemon.listen(endpoint, front, tls=True)
         except CannotListen as error:
             raise CannotListen(f"--listen {description}: {error}") from error
+
+
+def _take_credentials(daemon: Daemon, options: Options) -> None:
+    """Find what is to be encrypted with, if anything is. Raises `CannotListen`."""
+    try:
+        credentials = options.credentials()
+    except BadCertificate as error:
+        raise CannotListen(f"no TLS: {error}") from error
+    if credentials is not None:
+        daemon.encrypt_with(credentials)
 
 
 def _warn(problem: str) -> None:

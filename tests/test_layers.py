@@ -45,7 +45,8 @@ LAYERS = {
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.content"),
             *("tcpdl.access", "tcpdl.web", "tcpdl.server"),
-        )
+        ),
+        in_functions=("cryptography",),
     ),
     "tcpdl.protocol": Layer(
         ("twisted", "zope", "tcpdl.wire", "tcpdl.digest", "tcpdl.protocol"),

@@ -69,6 +69,12 @@ def test_defaults() -> None:
         "hidden": 0,
         "no-sendfile": 0,
         "listen": [],
+        "listen-tls": [],
+        "tls": None,
+        "tls-cert": None,
+        "tls-key": None,
+        "tls-client-ca": None,
+        "tls-required": 0,
         "max-rate": None,
         "max-rate-per-address": None,
         "max-rate-per-connection": None,
@@ -94,9 +100,14 @@ def test_all_given(root: Path) -> None:
         "--max-rate=1G",
         "--max-rate-per-address=50M",
         "--max-rate-per-connection=400Ki",
+        "--tls=self-signed",
+        f"--tls-client-ca={root}",
+        "--tls-required",
         "--listen=tcp:1",
         "-l",
         "unix:2",
+        "-l",
+        "tls:3",
     )
     assert dict(options) == {
         "port": 0,
@@ -116,7 +127,13 @@ def test_all_given(root: Path) -> None:
         "max-rate": 1_000_000_000,
         "max-rate-per-address": 50_000_000,
         "max-rate-per-connection": 400 * 1024,
+        "tls": "self-signed",
+        "tls-cert": None,
+        "tls-key": None,
+        "tls-client-ca": str(root),
+        "tls-required": 1,
         "listen": ["tcp:1", "unix:2"],
+        "listen-tls": [(3, None)],
     }
     assert options.rates() == (1_000_000_000, 50_000_000, 400 * 1024)
 

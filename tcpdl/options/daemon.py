@@ -10,10 +10,11 @@ from twisted.python import usage
 import tcpdl
 from tcpdl.options.rates import RateOptions
 from tcpdl.options.serving import ServingOptions
+from tcpdl.options.tls import TlsOptions
 from tcpdl.wire.text import visible
 
 
-class Options(ServingOptions, RateOptions):
+class Options(ServingOptions, RateOptions, TlsOptions):
     """The daemon's command line."""
 
     synopsis = "[options]"
@@ -34,8 +35,12 @@ class Options(ServingOptions, RateOptions):
             "root": usage.CompleteDirs(descr="folder"),
             "state-dir": usage.CompleteDirs(descr="folder"),
             "interface": usage.CompleteNetInterfaces(descr="address"),
+            "tls": usage.CompleteList(["self-signed"]),
+            "tls-cert": usage.CompleteFiles(descr="certificate"),
+            "tls-key": usage.CompleteFiles(descr="key"),
+            "tls-client-ca": usage.CompleteFiles(descr="certificates"),
             "symlinks": usage.CompleteList(["inside", "never"]),
-            "listen": usage.CompleteList(["tcp:", "tcp6:", "unix:", "ssl:", "systemd:"]),
+            "listen": usage.CompleteList(["tcp:", "tcp6:", "unix:", "tls:", "ssl:", "systemd:"]),
         },
         multiUse=["listen"],
     )
@@ -57,6 +62,7 @@ class Options(ServingOptions, RateOptions):
 
     def postOptions(self) -> None:
         self.check_serving()
+        self.check_tls()
 
 
 def leave(message: str, status: int) -> NoReturn:

@@ -7,8 +7,9 @@ known, the transport's bytes go straight to that dialect's protocol: nothing is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
@@ -16,10 +17,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.direct import encrypted
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
 from tcpdl.server.tls_transport import IHandshakeWatcher
-from tcpdl.wire.recognise import http_began, native_preface
+from tcpdl.wire.recognise import http_began, native_preface, tls_began
 
 WORD_SECONDS = 60.0
 """How long a client may take to send its first byte. A person may be typing it."""
@@ -39,6 +41,18 @@ class Dialect(Protocol):
     def buildProtocol(self, addr: IAddress | None) -> Any: ...
 
 
+class Dialects(NamedTuple):
+    """What makes the protocols of each."""
+
+    raw: Dialect
+    native: Dialect
+    http: Dialect
+
+
+Build = Callable[[Any], LingeringProtocol]
+"""Makes the protocol of one dialect, for a transport that it is then given."""
+
+
 @implementer(IHandshakeWatcher)
 class FrontDoor(LingeringProtocol):
     """One connection until its dialect is known."""
@@ -48,9 +62,9 @@ class FrontDoor(LingeringProtocol):
     def __init__(
         self,
         deadlines: Deadlines,
-        raw: Callable[[], LingeringProtocol],
-        native: Callable[[], LingeringProtocol],
-        http: Callable[[], LingeringProtocol],
+        raw: Build,
+        native: Build,
+        http: Build,
     ) -> None:
         super().__init__(deadlines)
         self._raw = raw
@@ -79,7 +93,10 @@ class FrontDoor(LingeringProtocol):
         if native or http:
             self._hand_over(self._native if native else self._http)
         elif native is False and http is False:
-            self._hand_over(self._raw)
+            if tls_began(self._head) and not encrypted(self.transport):
+                self._miss_tls()
+            else:
+                self._hand_over(self._raw)
 
     def readConnectionLost(self) -> None:
         if self._dialect is not None:
@@ -115,10 +132,16 @@ class FrontDoor(LingeringProtocol):
             _log.info("{peer} sent nothing in time", peer=peer_name(self.transport.getPeer()))
             self.finish()
 
-    def _hand_over(self, build: Callable[[], LingeringProtocol]) -> LingeringProtocol:
+    def _miss_tls(self) -> None:
+        peer = peer_name(self.transport.getPeer())
+        _log.info("{peer} speaks TLS, which this port does not (see --tls-cert)", peer=peer)
+        self.dataReceived = self.discard  # type: ignore[method-assign]
+        self.finish()
+
+    def _hand_over(self, build: Build) -> LingeringProtocol:
         self.deadlines.clear(self)
         head, self._head = self._head, b""
-        dialect = self._dialect = build()
+        dialect = self._dialect = build(self.transport)
         # Whoever holds this protocol asks it for its method each time, and so finds the other's.
         self.dataReceived = dialect.dataReceived  # type: ignore[method-assign]
         dialect.makeConnection(self.transport)
@@ -137,17 +160,30 @@ class FrontFactory(Factory):
         that names something, as browsers and curl do."""
         return [b"tcpdl/1", b"http/1.1"]
 
-    def __init__(self, deadlines: Deadlines, raw: Dialect, native: Dialect, http: Dialect) -> None:
-        """`raw`, `native` and `http` are the factories of the dialects."""
+    def __init__(
+        self,
+        deadlines: Deadlines,
+        raw: Dialect,
+        native: Dialect,
+        http: Dialect,
+        *,
+        unencrypted: Dialects | None = None,
+    ) -> None:
+        """`raw`, `native` and `http` are the factories of the dialects; `unencrypted` are those of
+        connections that are not encrypted and leave the machine, if these are not to be served."""
         self.deadlines = deadlines
-        self.raw = raw
-        self.native = native
-        self.http = http
+        self.dialects = Dialects(raw, native, http)
+        self.unencrypted = unencrypted
 
     def buildProtocol(self, addr: IAddress | None) -> FrontDoor:
         return FrontDoor(
             self.deadlines,
-            lambda: self.raw.buildProtocol(addr),
-            lambda: self.native.buildProtocol(addr),
-            lambda: self.http.buildProtocol(addr),
+            lambda transport: self._spoken(transport).raw.buildProtocol(addr),
+            lambda transport: self._spoken(transport).native.buildProtocol(addr),
+            lambda transport: self._spoken(transport).http.buildProtocol(addr),
         )
+
+    def _spoken(self, transport: Any) -> Dialects:
+        if self.unencrypted is None or encrypted(transport):
+            return self.dialects
+        return self.dialects if isinstance(transport.getHost(), UNIXAddress) else self.unencrypted

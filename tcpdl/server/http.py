@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -20,7 +21,6 @@ from tcpdl.server.access import AccessLog
 from tcpdl.server.answering import AnsweringProtocol, Gone
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import reset_if_lost
-from tcpdl.server.http_answers import HttpAnswers
 from tcpdl.server.http_exchange import Exchange, Work
 from tcpdl.web import fields
 from tcpdl.web.request import HEAD_MOST, Refusal, Request, Requests
@@ -39,6 +39,14 @@ _NO_REQUEST = Request("-", b"-", b"", {}, 1, False)
 """Stands for one that could not be understood."""
 
 _log = Logger()
+
+
+class Answers(Protocol):
+    """What answers requests: `server.http_answers.HttpAnswers`, or what stands for it."""
+
+    def answer(self, exchange: Exchange) -> Work | None: ...
+
+    def refuse(self, exchange: Exchange, refusal: Refusal) -> None: ...
 
 
 class Http(AnsweringProtocol):
@@ -216,7 +224,7 @@ class HttpFactory(Factory):
 
     noisy = False
 
-    def __init__(self, answers: HttpAnswers, deadlines: Deadlines, access: AccessLog) -> None:
+    def __init__(self, answers: Answers, deadlines: Deadlines, access: AccessLog) -> None:
         self.answers = answers
         self.deadlines = deadlines
         self.access = access

@@ -97,20 +97,7 @@ class HttpAnswers:
 
     def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         """Say why a request is not answered."""
-        sentence = str(refusal)
-        more: Fields = [("Vary", "Accept")]
-        if refusal.status == 405:
-            more.append(("Allow", ", ".join(METHODS)))
-        if refusal.status == 503:
-            more.append(("Retry-After", str(RETRY_SECONDS)))
-        if "text/html" not in (exchange.request.field(b"accept") or ""):
-            exchange.write_sentence(refusal.status, more, sentence)
-            return
-        more.append(("Content-Type", "text/html; charset=utf-8"))
-        more.append(("Content-Security-Policy", page.CONTENT_SECURITY_POLICY))
-        more.append(("X-Content-Type-Options", "nosniff"))
-        body = page.problem_page(refusal.status, fields.REASONS[refusal.status], sentence)
-        exchange.write(refusal.status, more, body)
+        write_refusal(exchange, refusal)
 
     def _folder(self, exchange: Exchange, name: Name) -> Work | None:
         request = exchange.request
@@ -178,6 +165,24 @@ class HttpAnswers:
         host = exchange.request.host or host_name(exchange.transport.getHost())
         scheme = "https" if encrypted(exchange.transport) else "http"
         return page.Site(scheme, host, tcpdl.__version__, self._client_sha256)
+
+
+def write_refusal(exchange: Exchange, refusal: Refusal) -> None:
+    """Say why a request is not answered: as a page for people, else in a sentence."""
+    sentence = str(refusal)
+    more: Fields = [("Vary", "Accept")]
+    if refusal.status == 405:
+        more.append(("Allow", ", ".join(METHODS)))
+    if refusal.status == 503:
+        more.append(("Retry-After", str(RETRY_SECONDS)))
+    if "text/html" not in (exchange.request.field(b"accept") or ""):
+        exchange.write_sentence(refusal.status, more, sentence)
+        return
+    more.append(("Content-Type", "text/html; charset=utf-8"))
+    more.append(("Content-Security-Policy", page.CONTENT_SECURITY_POLICY))
+    more.append(("X-Content-Type-Options", "nosniff"))
+    body = page.problem_page(refusal.status, fields.REASONS[refusal.status], sentence)
+    exchange.write(refusal.status, more, body)
 
 
 @lru_cache(maxsize=1)

@@ -129,7 +129,8 @@ class Listening(Service):
         Raises `CannotListen` if that fails at once.
         `connections` gives what stands for the reactor in the eyes of the connections (see
         `server.epoll`); it is asked when the first is accepted. The other arguments are
-        those of `FileTransport`, by name; or, if `tls` is among them, of `TlsFileTransport`.
+        those of `FileTransport`, by name; with `tls` among them, and nothing between the port and
+        `factory`, those of `TlsFileTransport`.
         """
         self.factory = factory
         self.port: Any = None
@@ -156,10 +157,13 @@ class Listening(Service):
         self.port = port
         if isinstance(port, tcp.Port):
             # Accepted connections are made by what `transport` is set to, as tcp.Port documents.
+            tls = self._sending.pop("tls", None)
             local = isinstance(port, unix.Port)
             kind: Any = UNIXFileTransport if local else FileTransport
-            if "tls" in self._sending:
+            # Below an endpoint's own TLS, or a PROXY header, the first byte would mislead us.
+            if tls is not None and port.factory is self.factory:
                 kind = UNIXTlsFileTransport if local else TlsFileTransport
+                self._sending["tls"] = tls
             port.transport = partial(self._transport, kind)  # type: ignore[assignment]
             if not local:
                 tune(port.socket)

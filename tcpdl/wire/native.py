@@ -22,8 +22,7 @@ MAGIC = b"\0tcpdl"
 VERSION = 1
 """The version described here. A peer speaks all versions up to the one it names."""
 
-SHA256 = 1
-BLAKE3 = 2
+SHA256, BLAKE3 = 1, 2
 
 PREFACE = struct.Struct("!6sBB")
 """Magic, version, and digests: a client names all it can compute, a server the one it chose."""
@@ -86,6 +85,7 @@ NOT_ALLOWED = 9
 NOT_UNDERSTOOD = 64
 TOO_SLOW = 65
 BUSY = 66
+NEEDS_TLS = 67
 
 FATAL = 64
 """Codes from here on end the connection; those below end one answer."""

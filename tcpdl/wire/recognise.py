@@ -39,6 +39,11 @@ def target_began(head: bytes) -> bool:
     return bool(_TARGET_BEGAN.match(head))
 
 
+def tls_began(head: bytes) -> bool:
+    """Whether `head` begins as TLS does: with a record of a handshake (RFC 8446, section 5.1)."""
+    return head.startswith(b"\x16\x03")
+
+
 def native_preface(head: bytes) -> bool | None:
     """Whether a connection that began with `head` speaks the native dialect; `None` if more bytes
     are needed to tell."""

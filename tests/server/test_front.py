@@ -197,7 +197,7 @@ def test_no_byte_is_lost(said: bytes, size: int, server: Front) -> None:
         def dataReceived(self, data: bytes) -> None:
             heard.append(data)
 
-    def build() -> Listener:
+    def build(_transport: Any) -> Listener:
         return Listener(server.deadlines)
 
     protocol = FrontDoor(server.deadlines, build, build, build)
@@ -326,7 +326,7 @@ def test_factories_share(tmp_path: Path) -> None:
     http = HttpFactory(HttpAnswers(directory, digests, work), deadlines, AccessLog(clock))
     factory = FrontFactory(deadlines, raw, dialects, http)
     door: Any = factory.buildProtocol(None)
-    assert door._native().factory is dialects
-    assert door._raw().factory is raw
-    assert door._http().factory is http
+    assert door._native(None).factory is dialects
+    assert door._raw(None).factory is raw
+    assert door._http(None).factory is http
     directory.close()

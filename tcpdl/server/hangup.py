@@ -1,0 +1,67 @@
+"""SIGHUP: the daemon reads again what it has read. Imports Twisted only."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.logger import Logger
+
+_log = Logger()
+
+
+class Hangups(Service):
+    """What is done on SIGHUP while the daemon runs. If nothing is, the signal is left as it was.
+
+    One that comes since the terminal is gone from which the daemon was started ends it, as it
+    would without this; unless the signal was ignored (`nohup`).
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._calls: list[Callable[[], None]] = []
+        self._before: Any = None
+        self._terminal = False
+
+    def add(self, call: Callable[[], None]) -> None:
+        """Do this, too; to be called before the service starts."""
+        self._calls.append(call)
+
+    def startService(self) -> None:
+        super().startService()
+        if not self._calls:
+            return
+        self._terminal = _has_terminal()
+        try:
+            self._before = signal.signal(signal.SIGHUP, self._heard)
+        except ValueError:
+            _log.warn("SIGHUP has no effect: the daemon does not run in the main thread")
+
+    def stopService(self) -> None:
+        super().stopService()
+        if signal.getsignal(signal.SIGHUP) == self._heard:
+            signal.signal(signal.SIGHUP, self._before or signal.SIG_DFL)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        # Between any two instructions: what is done is done in the reactor's time.
+        self._reactor.callFromThread(self._act)
+
+    def _act(self) -> None:
+        if self._terminal and self._before is signal.SIG_DFL and not _has_terminal():
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGHUP)
+            return
+        for call in self._calls:
+            call()
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
