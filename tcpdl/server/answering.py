@@ -1,8 +1,8 @@
 """A protocol that answers requests in order, each when the one before has been dealt with.
 
 Imports the modules beside it. What is common to the dialects that take more than one request on a
-connection: waiting for our own threads without blaming the client, and for the client to take what
-it was sent before more is made for it.
+connection: waiting for our own threads, for the client to take what it was sent before more is made
+for it, and for its next request.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ class AnsweringProtocol(LingeringProtocol):
         super().__init__(deadlines)
         self._lost = False
         self._full: Deferred[None] | None = None
-        self._waiting = False
+        self._answering = False
+        self._since = 0.0  # when it began to wait for what the client is to send
+        self._limit = 0.0  # for how many seconds it may take
+        self._resting = False  # nothing is looked at before that
 
     @property
     def gone(self) -> bool:
@@ -71,17 +74,12 @@ class AnsweringProtocol(LingeringProtocol):
                 handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION)
 
     async def until(self, work: Deferred[Any]) -> Any:
-        """What our own `work` comes to, be it slow: a client that waits for it is not stalled.
-
-        Raises `Gone` if the connection is lost meanwhile.
-        """
-        self._waiting = True
+        """What our own `work` comes to. Raises `Gone` if the connection is lost meanwhile."""
         try:
             return await work
         except Stopped:
             raise Gone from None
         finally:
-            self._waiting = False
             if self._lost:
                 raise Gone
 
@@ -99,6 +97,37 @@ class AnsweringProtocol(LingeringProtocol):
             await self._full
         if self._lost:
             raise Gone
+
+    # Time.
+
+    def wait_for(self, seconds: float) -> None:
+        """All is answered, and `late` is called unless the client does something in `seconds`, or
+        this is called again. What it was sent it has to take meanwhile."""
+        self._since, self._limit = self.deadlines.now(), seconds
+        if self._resting:
+            # What came was answered: so there is something to look at.
+            self._watch(self.deadlines.times.pace.look)
+
+    def late(self) -> None:
+        """The client did nothing for as long as it may."""
+
+    def overdue(self) -> None:
+        if self._answering or self._finishing:
+            super().overdue()
+        elif (left := self._since + self._limit - self.deadlines.now()) <= 0:
+            self.late()
+        elif self.owes():
+            super().overdue()
+        else:
+            self._resting = True
+            self.deadlines.set(self, left)
+
+    def _watch(self, seconds: float) -> None:
+        self._resting = False
+        if not (self._answering or self._finishing):
+            left = self._since + self._limit - self.deadlines.now()
+            seconds = min(seconds, max(left, 0))
+        super()._watch(seconds)
 
     def makeConnection(self, transport: Any) -> None:
         self._direct = direct(transport) is not None

@@ -1,4 +1,4 @@
-"""Deadlines for any number of connections, kept with one timer. Imports nothing of ours.
+"""Deadlines for any number of connections, kept with one timer. Imports `server.progress`.
 
 Twisted's timers run on the wall clock: set an hour forward, it fires them all; set back, it
 freezes them. `run_on_monotonic_clock` mends that for the reactor as a whole. `Deadlines` then
@@ -11,17 +11,20 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from tcpdl.server.progress import Pace
+
 GRAIN = 0.5
 """Seconds between two looks at what is due."""
 
 TURN_SECONDS = 0.004
-"""How long those who asked for another turn are served in one."""
+"""How long in one turn of the reactor those are served whose deadline has passed, and those who
+asked for another turn."""
 
 _log = Logger()
 
@@ -33,11 +36,27 @@ class Overdue(Protocol):
         """The deadline has passed. It is gone; set another if need be."""
 
 
+class Times(NamedTuple):
+    """How long a client may take, in seconds."""
+
+    request: float = 60.0
+    """For the first request, from the connection on, however it comes. A person may be typing."""
+    head: float = 30.0
+    """For a request, from its first byte to its last, where there may be several."""
+    idle: float = 75.0
+    """Between two requests over HTTP."""
+    pace: Pace = Pace()
+    """For what it is owed."""
+
+
 class Deadlines:
     """One deadline for each connection that has one."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, times: Times = Times()) -> None:  # noqa: B008
+        """`times` are those that all connections have."""
+        self.times = times
         self._clock = clock
+        self._late: deque[tuple[int, Overdue]] = deque()  # whose turn is to come
         self._due: dict[Overdue, int] = {}
         self._rows: dict[int, set[Overdue]] = {}
         self._timer: IDelayedCall | None = None
@@ -94,17 +113,25 @@ class Deadlines:
         return len(self._due)
 
     def _sweep(self) -> None:
-        now = math.floor(self._clock.seconds() / GRAIN)
+        began = self._clock.seconds()
+        now = math.floor(began / GRAIN)
         for tick in sorted(tick for tick in self._rows if tick <= now):
-            for who in self._rows.pop(tick, ()):
-                if self._due.get(who) != tick:
-                    continue  # another one's overdue() changed it meanwhile
-                del self._due[who]
-                try:
-                    who.overdue()
-                except Exception:  # noqa: BLE001 - one connection must not stop the sweep
-                    _log.failure("unexpected error at a deadline of {who!r}", who=who)
-        self._timer = self._next_look() if self._due else None
+            self._late.extend((tick, who) for who in self._rows.pop(tick))
+        while self._late:
+            tick, who = self._late.popleft()
+            if self._due.get(who) != tick:
+                continue  # it was changed since
+            del self._due[who]
+            try:
+                who.overdue()
+            except Exception:  # noqa: BLE001 - one connection must not stop the sweep
+                _log.failure("unexpected error at a deadline of {who!r}", who=who)
+            if self._clock.seconds() > began + TURN_SECONDS:
+                break
+        if self._late:
+            self._timer = self._clock.callLater(0, self._sweep)
+        else:
+            self._timer = self._next_look() if self._due else None
 
     def _next_look(self) -> IDelayedCall:
         """Set the timer to the next whole multiple of `GRAIN`, where the rows are due."""

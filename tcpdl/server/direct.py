@@ -37,9 +37,12 @@ class DirectTransport:
     unsent = 0
     """Bytes that were written and are not in the kernel's hands yet, files not counted."""
 
+    waiting = 0
+    """Bytes that are not in the kernel's hands yet, those of files and all."""
+
     held = False
-    """A limit of rate keeps it from sending (`server.shaping`): that nothing goes is not the doing
-    of the peer."""
+    """The server keeps it from sending, by a limit of rate (`server.shaping`), or since a disk has
+    still to bring the next bytes: that nothing goes is not the doing of the peer."""
 
     secure = False
     """All that goes over this connection is encrypted by this transport."""
@@ -50,6 +53,11 @@ class DirectTransport:
     truncated = False
     """The client's stream was cut off: it ended, encrypted, and nothing in it said that it would.
     What came last may be the beginning of something else."""
+
+    def under_way(self) -> int:
+        """Bytes in the kernel's hands that the peer has still to take; for a Unix socket, the
+        memory that they are in. It tells whether the peer takes any."""
+        raise NotImplementedError
 
     def unacknowledged(self) -> int:
         """Bytes in the kernel's hands that the peer has not said to have received, an end counted

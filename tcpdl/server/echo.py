@@ -14,7 +14,7 @@ from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.wire.recognise import http_request, target_began
 
 IDLE_SECONDS = 3600.0
-"""How long a connection may be silent, or leave unread what it is sent, before it is reset."""
+"""How long a connection may be silent before it is reset."""
 
 
 class Echo(LingeringProtocol):
@@ -27,7 +27,9 @@ class Echo(LingeringProtocol):
 
     _head: bytes | None = b""  # what came first, until it is clear that it is no HTTP request
     _held = b""  # the part of it that was not echoed yet
-    _seen = 0
+    _seen = 0  # bytes that had been sent at the last look
+    _all_taken = True  # of these
+    _silent_since = 0.0
 
     def __init__(self, factory: EchoFactory) -> None:
         super().__init__(factory.deadlines)
@@ -38,7 +40,8 @@ class Echo(LingeringProtocol):
         # more is read from it.
         self.transport.registerProducer(self.transport, True)
         reset_if_lost(self.transport, False)  # an echo has no end to be mistaken
-        self.deadlines.set(self, IDLE_SECONDS)
+        self._silent_since = self.deadlines.now()
+        self._rest()
 
     def dataReceived(self, data: bytes) -> None:
         if self._head is not None:
@@ -71,15 +74,25 @@ class Echo(LingeringProtocol):
         return held + data
 
     def overdue(self) -> None:
-        if self.peer_ended:
+        if self._finishing:
             super().overdue()
             return
+        now = self.deadlines.now()
         sent = getattr(self.transport, "bytes_sent", 0)
-        if sent > self._seen:
+        if sent > self._seen or not self._all_taken:
             self._seen = sent
-            self.deadlines.set(self, IDLE_SECONDS)
+            self._silent_since = now
+            self._all_taken = not self.owes()
+        if not self._all_taken:
+            super().overdue()
+        elif now - self._silent_since < IDLE_SECONDS:
+            self._rest()
         else:
             self.transport.abortConnection()
+
+    def _rest(self) -> None:
+        """Look again whether there is something to be taken: the echo of each byte is owed."""
+        self.deadlines.set(self, self.deadlines.times.pace.look)
 
     def readConnectionLost(self) -> None:
         """The client has sent all: send back what is left, then end as well."""

@@ -23,11 +23,9 @@ from tcpdl.server.peer import peer_name
 from tcpdl.server.tls_transport import IHandshakeWatcher
 from tcpdl.wire.recognise import http_began, native_preface, tls_began
 
-WORD_SECONDS = 60.0
-"""How long a client may take to send its first byte. A person may be typing it."""
-
 DECIDE_SECONDS = 1.0
-"""How long it may then take until its dialect is known, however many bytes it sends."""
+"""How long it may take from a client's first byte until its dialect is known, however many more
+it sends."""
 
 HANDSHAKE_SECONDS = 10.0
 """How long a TLS handshake may take, however many bytes come."""
@@ -75,7 +73,8 @@ class FrontDoor(LingeringProtocol):
 
     def connectionMade(self) -> None:
         self.promise()
-        self.deadlines.set(self, WORD_SECONDS)
+        self.since = self.deadlines.now()
+        self.expect_request()
 
     def handshake_begun(self) -> None:
         self._shaking = True
@@ -83,7 +82,7 @@ class FrontDoor(LingeringProtocol):
 
     def handshakeCompleted(self) -> None:
         self._shaking = False
-        self.deadlines.set(self, WORD_SECONDS)
+        self.expect_request()
 
     def dataReceived(self, data: bytes) -> None:
         if not self._head:
@@ -142,6 +141,7 @@ class FrontDoor(LingeringProtocol):
         self.deadlines.clear(self)
         head, self._head = self._head, b""
         dialect = self._dialect = build(self.transport)
+        dialect.since = self.since
         # Whoever holds this protocol asks it for its method each time, and so finds the other's.
         self.dataReceived = dialect.dataReceived  # type: ignore[method-assign]
         dialect.makeConnection(self.transport)

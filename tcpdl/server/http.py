@@ -26,12 +26,6 @@ from tcpdl.web import fields
 from tcpdl.web.request import HEAD_MOST, Refusal, Request, Requests
 from tcpdl.wire.text import printable
 
-IDLE_SECONDS = 75.0
-"""How long a client may keep a connection open without a request."""
-
-HEAD_SECONDS = 30.0
-"""How long a client may take to send a request, from its first byte, however it sends it."""
-
 IN_A_ROW_MOST = 8
 """Requests that one client sent together and that are answered before others have their turn."""
 
@@ -58,7 +52,6 @@ class Http(AnsweringProtocol):
         super().__init__(factory.deadlines)
         self.factory = factory
         self._requests = Requests()
-        self._answering = False
         self._looping = False
         self._begun = False  # a request, of which more is to come
         self._ended = False
@@ -72,7 +65,8 @@ class Http(AnsweringProtocol):
         self.hurry()
         # The length of an answer is announced, so a part of it looks whole to nobody.
         reset_if_lost(self.transport, False)
-        self.deadlines.set(self, IDLE_SECONDS)
+        self._resting = True
+        self.wait_for(self.deadlines.times.idle)
 
     def dataReceived(self, data: bytes) -> None:
         if self._ended:
@@ -158,10 +152,10 @@ class Http(AnsweringProtocol):
             self._end()
         elif self._requests.between:
             self._begun = False
-            self.deadlines.set(self, IDLE_SECONDS)
+            self.wait_for(self.deadlines.times.idle)
         elif not self._begun:
             self._begun = True
-            self.deadlines.set(self, HEAD_SECONDS)
+            self.wait_for(self.deadlines.times.head)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what is no request, or not one that anything may follow."""
@@ -195,14 +189,8 @@ class Http(AnsweringProtocol):
 
     # Ending.
 
-    def overdue(self) -> None:
-        if self._ended:
-            super().overdue()
-        elif self._waiting:
-            self.owe()
-        elif self._answering:
-            super().overdue()
-        elif self._requests.buffered:
+    def late(self) -> None:
+        if self._requests.buffered:
             self._refuse(Refusal(408, "the request did not come in time"))
         else:
             self._end()

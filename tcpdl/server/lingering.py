@@ -1,9 +1,9 @@
 """A protocol that ends its connections so that the last byte arrives.
 
-Imports `server.transport` and `server.deadlines`. When a socket is closed while the client's
-bytes are unread, the kernel resets the connection and throws away what it had still to send. So
-an end is a lingering one: half-close, read and discard within bounds, close. It is the lesson of
-RFC 9112, section 9.6, for every dialect.
+Imports the modules beside it. When a socket is closed while the client's bytes are unread, the
+kernel resets the connection and throws away what it had still to send. So an end is a lingering
+one: half-close, read and discard within bounds, close. It is the lesson of RFC 9112, section 9.6,
+for every dialect.
 """
 
 from __future__ import annotations
@@ -16,20 +16,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import direct, reset_if_lost
+from tcpdl.server.direct import DirectTransport, direct, reset_if_lost, wire
+from tcpdl.server.progress import Look, Progress
 
 LINGER_SECONDS = 10.0
 """How long a client may take to close after our last byte is in the kernel's hands."""
 
-STALL_SECONDS = 60.0
-"""How long a client may take nothing of what it is owed. It is reset at the next look after."""
-
-LOOK_SECONDS = 15.0
-"""How long between two looks at whether it did."""
-
 ACK_SECONDS = 0.5
-"""The first of these when all that is missing is word that the last bytes have arrived; each
-that finds nothing new doubles it."""
+"""The first look when all that is missing is word that the last bytes have arrived; each that finds
+nothing new doubles it."""
 
 LINGER_BYTES = 1024 * 1024
 """How many bytes of a client are read only to be thrown away. More are left unread."""
@@ -48,30 +43,32 @@ class LingeringProtocol(Protocol):
     peer_ended = False
     """The client has half-closed: it sends nothing more, and may well still read."""
 
+    since: float | None = None
+    """When the connection was made, if this is not the first protocol on it."""
+
     _finishing = False
     _half_closed = False
     _discarded = 0
+    _progress: Progress | None = None  # while it is owed something
     _taken = 0  # bytes that had arrived at the last look
-    _since = 0.0  # when that was
-    _look = LOOK_SECONDS
+    _next_look = 0.0  # seconds from the last look to the next
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
+
+    def expect_request(self) -> None:
+        """Its first request must come within `deadlines.times.request` of the connection."""
+        since = self.deadlines.now() if self.since is None else self.since
+        left = since + self.deadlines.times.request - self.deadlines.now()
+        self.deadlines.set(self, max(left, 0))
 
     def promise(self) -> None:
         """An answer will come: until `finish`, no other end of the connection is a clean one."""
         reset_if_lost(self.transport, True)
 
     def owe(self) -> None:
-        """From now on the client is owed bytes, and must take some every `STALL_SECONDS`."""
-        self._taken = self._arrived()
-        self._since = self.deadlines.now()
-        if not self._half_closed:
-            self._watch(LOOK_SECONDS)
-        elif self.peer_ended:
-            self._watch(ACK_SECONDS)
-        else:
-            self._watch(LINGER_SECONDS)
+        """From now on the client is owed bytes, and must take them at `deadlines.times.pace`."""
+        self._look(anew=True)
 
     def finish(self) -> None:
         """End the connection once everything written has been sent."""
@@ -95,12 +92,8 @@ class LingeringProtocol(Protocol):
         """Look whether the client takes what it is owed, and whether all has arrived."""
         if self._half_closed and not self._unacknowledged():
             self.transport.loseConnection()
-        elif self._arrived() > self._taken:
-            self.owe()
-        elif self.deadlines.now() - self._since < STALL_SECONDS:
-            self._watch(2 * self._look)
         else:
-            self.transport.abortConnection()
+            self._look(anew=False)
 
     def readConnectionLost(self) -> None:
         """The client half-closed."""
@@ -121,14 +114,44 @@ class LingeringProtocol(Protocol):
         else:
             self.owe()
 
-    def _watch(self, seconds: float) -> None:
-        self._look = min(seconds, LOOK_SECONDS)
-        self.deadlines.set(self, self._look)
+    def owes(self) -> bool:
+        """Whether anything is still on its way to the client; forgets how it came on, if not."""
+        seen = self._see()
+        if seen.under_way or seen.waiting:
+            return True
+        self._progress = None
+        return False
 
-    def _arrived(self) -> int:
-        # A layer of Twisted's forwards the question to the transport below it, as it should.
-        sent: int = getattr(self.transport, "bytes_sent", 0)
-        return sent - self._unacknowledged()
+    def _look(self, *, anew: bool) -> None:
+        if self._progress is None:
+            self._progress = Progress(self.deadlines.times.pace)
+        seen = self._see()
+        if self._progress.is_too_slow(seen):
+            self.transport.abortConnection()
+        elif anew or seen.taken > self._taken:
+            self._taken = seen.taken
+            if not self._half_closed:
+                self._watch(self.deadlines.times.pace.look)
+            else:
+                self._watch(ACK_SECONDS if self.peer_ended else LINGER_SECONDS)
+        else:
+            self._watch(2 * self._next_look)
+
+    def _watch(self, seconds: float) -> None:
+        self._next_look = min(seconds, self.deadlines.times.pace.look)
+        self.deadlines.set(self, self._next_look)
+
+    def _see(self) -> Look:
+        now = self.deadlines.now()
+        # The socket tells, whatever wraps it.
+        below = wire(self.transport)
+        if not isinstance(below, DirectTransport):
+            return Look(now, 0, self._finishing, 0, False)
+        under_way = below.under_way()
+        taken = below.bytes_sent - under_way
+        if self._finishing and direct(self.transport) is None:
+            under_way += 1  # the end of what wraps it, which cannot be asked for
+        return Look(now, taken, under_way, below.waiting, below.held)
 
     def _unacknowledged(self) -> int:
         ours = direct(self.transport)

@@ -49,7 +49,7 @@ class Native(AnsweringProtocol):
         self.algorithm = 0
         self._incoming = Incoming(State.REQUESTS)
         self._requests: deque[Request] = deque()
-        self._answering = False
+        self._begun = False  # a request, or the preface, of which more is to come
         self._ended = False
         self._paused = False
         self._refusal: native.Error | None = None
@@ -58,7 +58,8 @@ class Native(AnsweringProtocol):
 
     def connectionMade(self) -> None:
         self.hurry()
-        self.deadlines.set(self, IDLE_SECONDS)
+        self._resting = True
+        self.wait_for(IDLE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
         if self._ended or self._refusal is not None:
@@ -74,6 +75,13 @@ class Native(AnsweringProtocol):
             Deferred.fromCoroutine(self._answer_all()).addErrback(self._failed)
         elif self._refusal is not None:
             self._end()
+        elif not (self._begun or self._incoming.between):
+            self._wait()
+
+    def _wait(self) -> None:
+        """Nothing is left to be answered: how long may the next request take?"""
+        self._begun = not self._incoming.between
+        self.wait_for(self.deadlines.times.request if self._begun else IDLE_SECONDS)
 
     def _read(self) -> None:
         """Queue the requests that have come, as many as may wait."""
@@ -125,7 +133,7 @@ class Native(AnsweringProtocol):
         if self.peer_ended or self._refusal is not None:
             self._end()
         else:
-            self.deadlines.set(self, IDLE_SECONDS)
+            self._wait()
 
     def _failed(self, failure: Failure) -> None:
         self._answering = False
@@ -145,18 +153,11 @@ class Native(AnsweringProtocol):
 
     # Ending.
 
-    def overdue(self) -> None:
-        if self._ended:
-            super().overdue()
-        elif self._waiting:
-            self.owe()
-        elif self._answering:
-            super().overdue()
-        else:
-            if not self._incoming.between:
-                sentence = "the request did not come in time"
-                self._refusal = native.Error(0, native.TOO_SLOW, sentence)
-            self._end()
+    def late(self) -> None:
+        if not self._incoming.between:
+            sentence = "the request did not come in time"
+            self._refusal = native.Error(0, native.TOO_SLOW, sentence)
+        self._end()
 
     def _end(self) -> None:
         """Nothing more is answered on this connection."""

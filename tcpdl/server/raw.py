@@ -30,9 +30,6 @@ QUIET_MILLISECONDS = 50
 """After this much silence, what has come is the whole name. Clients that send a name and nothing
 to end it wait this long."""
 
-REQUEST_SECONDS = 60.0
-"""How long a client may take to send its request. A person may be typing it."""
-
 _log = Logger()
 
 
@@ -49,7 +46,7 @@ class Raw(LingeringProtocol):
 
     def connectionMade(self) -> None:
         self.promise()
-        self.deadlines.set(self, REQUEST_SECONDS)
+        self.expect_request()
 
     def dataReceived(self, data: bytes) -> None:
         if self._request is None:

@@ -71,7 +71,6 @@ class FileSending(DirectTransport, tcp.Server):
     _aborted = False
     _reset: bool | None = None  # a close would not be the end of what was promised
     _calm = True  # it will be, when the buffer has run empty
-    _parked = False  # a thread reads what is to be sent next, or it is held
     _share: Share | None = None  # what it may send of a limited rate
     _ending: Callable[[], None] | None = None  # how to end once the queue is empty
     _no_more = False  # an end was asked for: no file may follow
@@ -206,6 +205,11 @@ class FileSending(DirectTransport, tcp.Server):
         unsent: int = len(self.dataBuffer) - self.offset + self._tempDataLen + self._waiting
         return unsent
 
+    @property
+    def waiting(self) -> int:  # type: ignore[override]
+        files = (one.end - one.offset for one in self._queue if isinstance(one, Outgoing))
+        return self.unsent + sum(files)
+
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """As the base class; one that comes while much is to be sent is paused at once."""
         super().registerProducer(producer, streaming)
@@ -258,16 +262,22 @@ class FileSending(DirectTransport, tcp.Server):
             super().stopWriting()
 
     def startWriting(self) -> None:
-        if not self._aborted and not self._parked:
+        if not self._aborted and not self.held:
             super().startWriting()
 
     def unacknowledged(self) -> int:
         try:
             if self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
                 return 0
-            waiting = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4))
         except (OSError, AttributeError):
             return 0  # a Unix socket, whose peer has at once what is sent; or it is closed
+        return self.under_way()
+
+    def under_way(self) -> int:
+        try:
+            waiting = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, AttributeError):
+            return 0
         number: int = struct.unpack("i", waiting)[0]
         return number
 
@@ -353,26 +363,26 @@ class FileSending(DirectTransport, tcp.Server):
             warmer.warm(sending.fd, sending.offset, count, self._unpark)
         except OSError:
             return False  # descriptors have run out; better to wait for the disk than to fail
-        self._parked = True
+        self.held = True
         self.reactor.removeWriter(self)
         return True
 
     def _unpark(self) -> None:
-        self._parked = False
+        self.held = False
         if self.connected:
             self.startWriting()
 
     # What `server.shaping` says.
 
     def hold(self) -> None:
-        self._parked = self.held = True
+        self.held = True
         self.reactor.removeWriter(self)
 
     def resume(self) -> bool:
-        self._parked = self.held = False
+        self.held = False
         problem = self.doWrite()
         if problem is None:
-            if self._parked or self._aborted or not self.connected:
+            if self.held or self._aborted or not self.connected:
                 return False
             if not self._held and not self._queue:
                 return False

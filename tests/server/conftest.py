@@ -20,10 +20,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.content.directory import Directory
-from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.deadlines import Deadlines, Times
 from tcpdl.server.raw import RawFactory
 from tcpdl.server.tls_transport import TlsFileTransport, UNIXTlsFileTransport
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
+
+TIMES = Times()
+REQUEST_SECONDS, HEAD_SECONDS, IDLE_SECONDS = TIMES.request, TIMES.head, TIMES.idle
+STALL_SECONDS, LOOK_SECONDS = TIMES.pace.seconds, TIMES.pace.look
 
 TURNS_MOST = 20_000
 """Turns after which a connection that is not done is taken to be stuck."""

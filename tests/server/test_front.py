@@ -15,7 +15,7 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.server.access import AccessLog
 from tcpdl.server.deadlines import GRAIN, Deadlines
-from tcpdl.server.front import DECIDE_SECONDS, WORD_SECONDS, FrontDoor, FrontFactory
+from tcpdl.server.front import DECIDE_SECONDS, FrontDoor, FrontFactory
 from tcpdl.server.http import Http, HttpFactory
 from tcpdl.server.http_answers import HttpAnswers
 from tcpdl.server.lingering import LINGER_SECONDS, LingeringProtocol
@@ -23,7 +23,7 @@ from tcpdl.server.native import Native, NativeFactory
 from tcpdl.server.raw import Raw, RawFactory
 from tcpdl.wire import native
 from tcpdl.wire.native import MAGIC, Get, encode
-from tests.server.conftest import Connect, Connection, Log
+from tests.server.conftest import REQUEST_SECONDS, Connect, Connection, Log
 from tests.server.front import Front
 from tests.server.http_client import get
 from tests.server.native_client import HELLO, Work
@@ -230,7 +230,7 @@ def test_a_preface_is_decided_by_its_six_bytes(server: Front) -> None:
 
 def test_nothing_is_said(server: Front, log: Log) -> None:
     connection = server.front()
-    server.wait(WORD_SECONDS - 1)
+    server.wait(REQUEST_SECONDS - 1)
     answered(connection)
     assert not connection.ended
     server.wait(2)
@@ -304,7 +304,7 @@ def test_lost(said: bytes, server: Front) -> None:
     if said:
         connection.say(said)
     connection.lose(ConnectionLost())
-    server.wait(WORD_SECONDS + 5)
+    server.wait(REQUEST_SECONDS + 5)
     assert len(server.deadlines) == 0
 
 

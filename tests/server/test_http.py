@@ -15,10 +15,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 
 from tcpdl.server.answering import UNSENT_MOST
-from tcpdl.server.http import IDLE_SECONDS, IN_A_ROW_MOST
+from tcpdl.server.http import IN_A_ROW_MOST
 from tcpdl.server.lingering import LINGER_BYTES, LINGER_SECONDS
 from tcpdl.web.request import BODY_MOST, HEAD_MOST
-from tests.server.conftest import Connect
+from tests.server.conftest import IDLE_SECONDS, Connect
 from tests.server.http_client import Client, HttpServer, get, settle
 
 LARGE = os.urandom(3_000_000)

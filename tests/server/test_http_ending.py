@@ -13,12 +13,20 @@ from typing import Any
 import pytest
 from twisted.internet.error import ConnectionLost
 
-from tcpdl.server.http import HEAD_SECONDS, IDLE_SECONDS
-from tcpdl.server.lingering import LINGER_SECONDS, LOOK_SECONDS, STALL_SECONDS
-from tests.server.conftest import Connect, Log
+from tcpdl.server.lingering import LINGER_SECONDS
+from tests.server.conftest import (
+    HEAD_SECONDS,
+    IDLE_SECONDS,
+    LOOK_SECONDS,
+    STALL_SECONDS,
+    TIMES,
+    Connect,
+    Log,
+)
 from tests.server.http_client import Client, HttpServer, get, settle
 
 LARGE = os.urandom(3_000_000)
+LEAST = TIMES.pace.least
 SECONDS = 20
 SMALL = get("/small")
 
@@ -278,8 +286,8 @@ def test_a_reader_that_stalls_is_reset(
     server.wait(STALL_SECONDS - LOOK_SECONDS)
     assert client.connection.transport.connected
     for _ in range(5):
-        arrived = client.protocol._arrived()
-        while client.protocol._arrived() == arrived:
+        taken = client.protocol._see().taken
+        while client.protocol._see().taken < taken + LEAST:
             reader, writer = client.connection.peer, client.connection.transport
             assert any(select.select([reader], [writer], [], SECONDS))
             client.connection.take()

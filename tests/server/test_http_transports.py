@@ -15,10 +15,8 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 
-from tcpdl.server.http import HEAD_SECONDS, IDLE_SECONDS
 from tcpdl.server.http_exchange import BROKEN_OFF
-from tcpdl.server.lingering import STALL_SECONDS
-from tests.server.conftest import Connect, Log
+from tests.server.conftest import HEAD_SECONDS, IDLE_SECONDS, STALL_SECONDS, Connect, Log
 from tests.server.http_client import Client, HttpServer, Replies, Reply, get, settle
 
 LARGE = os.urandom(500_000)

@@ -13,7 +13,7 @@ from twisted.internet.error import ConnectionLost
 from tcpdl import digest
 from tcpdl.server.answering import UNSENT_MOST
 from tcpdl.server.answers import Answers
-from tcpdl.server.lingering import LINGER_SECONDS, STALL_SECONDS
+from tcpdl.server.lingering import LINGER_SECONDS
 from tcpdl.server.native import IDLE_SECONDS, PENDING_MOST
 from tcpdl.wire import native
 from tcpdl.wire.native import (
@@ -31,7 +31,7 @@ from tcpdl.wire.native import (
     Tree,
     encode,
 )
-from tests.server.conftest import Connect, Log
+from tests.server.conftest import REQUEST_SECONDS, STALL_SECONDS, Connect, Log
 from tests.server.native_client import HELLO, NativeServer
 
 MIB = 1 << 20
@@ -190,6 +190,7 @@ def test_half_close_within_a_request(server: NativeServer) -> None:
 
 def test_nothing_happens_for_long(server: NativeServer) -> None:
     client = server.connect()
+    assert client.hear() == []
     server.wait(IDLE_SECONDS - 1)
     client.ask(Get(1, b"small"))
     server.wait(IDLE_SECONDS - 1)
@@ -203,10 +204,11 @@ def test_nothing_happens_for_long(server: NativeServer) -> None:
 
 def test_a_request_that_does_not_end(server: NativeServer) -> None:
     client = server.connect()
+    assert client.hear() == []
     request = encode(Get(1, b"small"))
     for at in range(12):
         client.say(request[at : at + 1])
-        server.wait(IDLE_SECONDS / 12)
+        server.wait(REQUEST_SECONDS / 12)
     server.wait(1)
     (error,) = client.hear()
     assert (error.id, error.code) == (0, TOO_SLOW)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tcpdl.server.raw import REQUEST_SECONDS
 from tcpdl.wire.names import MAX_NAME
 from tcpdl.wire.raw import HELP
+from tests.server.conftest import REQUEST_SECONDS
 
 if TYPE_CHECKING:
     from tests.server.conftest import Log, RawServer

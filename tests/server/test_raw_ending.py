@@ -16,14 +16,9 @@ from twisted.internet.testing import StringTransport
 
 from tcpdl.content.errors import Unavailable
 from tcpdl.server import raw
-from tcpdl.server.lingering import (
-    ACK_SECONDS,
-    LINGER_BYTES,
-    LINGER_SECONDS,
-    LOOK_SECONDS,
-    STALL_SECONDS,
-)
-from tcpdl.server.raw import REQUEST_SECONDS, RawFactory
+from tcpdl.server.lingering import ACK_SECONDS, LINGER_BYTES, LINGER_SECONDS
+from tcpdl.server.raw import RawFactory
+from tests.server.conftest import LOOK_SECONDS, REQUEST_SECONDS, STALL_SECONDS
 from tests.server.http_client import outlast
 
 if TYPE_CHECKING:
@@ -356,7 +351,7 @@ def test_a_connection_is_kept_until_all_has_arrived(server: RawServer) -> None:
     server.wait(STALL_SECONDS / 2)
     assert connection.transport.connected
     assert connection.read_to_end() == CONTENT
-    server.wait(2 * ACK_SECONDS)
+    server.wait(LOOK_SECONDS + 1)
     assert not connection.transport.connected
     nothing_is_left(server)
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tcpdl.server.deadlines import GRAIN
-from tcpdl.server.front import HANDSHAKE_SECONDS, WORD_SECONDS
+from tcpdl.server.front import HANDSHAKE_SECONDS
 from tcpdl.wire.native import Get, encode
 from tests.certificates import client_context, server_context
-from tests.server.conftest import Connect, Log
+from tests.server.conftest import REQUEST_SECONDS, Connect, Log
 from tests.server.front import Front
 from tests.server.http_client import get
 from tests.server.native_client import HELLO
@@ -119,14 +119,14 @@ def test_a_slow_handshake(bytes_a_second: int, server: Front, log: Log) -> None:
 
 def test_a_slow_first_byte(server: Front, log: Log) -> None:
     client = connect_to(server)
-    server.wait(WORD_SECONDS - 1)
+    server.wait(REQUEST_SECONDS / 2)
     client.shake()
-    server.wait(WORD_SECONDS - 1)
+    server.wait(REQUEST_SECONDS / 2 - 1)
     assert client.transport.connected
     client.say(b"small\n")
     assert client.hear() == CONTENT[:100]
     client = connect_to(server).shake()
-    server.wait(WORD_SECONDS + 2 * GRAIN)
+    server.wait(REQUEST_SECONDS + 2 * GRAIN)
     assert client.hear() == b""
     assert client.ended
     assert log.lines[-1] == "127.0.0.1:1 sent nothing in time"

@@ -348,7 +348,7 @@ def test_a_disk_that_is_slow(
     for _ in range(1000):
         step(clock, connection)
     assert connection.received[BURST_LEAST:] == b"!"
-    assert not connection.transport.held
+    assert connection.transport.held, "by the disk; no limit keeps it"
     assert not clock.getDelayedCalls()
     done[0]()
     drain(clock, connection, BURST_LEAST + 1 + len(CONTENT))
