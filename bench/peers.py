@@ -154,10 +154,17 @@ def tcpdl_daemon(root: Path, *options: str, address: str = LOOPBACK) -> tuple[li
 
 
 def nginx(
-    folder: Path, scratch: Path, address: str = LOOPBACK, *, autoindex: bool = False
+    folder: Path,
+    scratch: Path,
+    address: str = LOOPBACK,
+    *,
+    autoindex: bool = False,
+    tls: tuple[Path, Path] | None = None,
 ) -> tuple[list[str], int]:
-    """The command of an nginx with one worker that serves `folder`, and its port."""
+    """The command of an nginx with one worker that serves `folder`, and its port; over TLS, if it
+    is given a certificate and its key."""
     port = free_port()
+    secrets = "ssl_certificate {}; ssl_certificate_key {};".format(*tls) if tls else ""
     config = scratch / "nginx.conf"
     config.write_text(
         f"""
@@ -169,7 +176,8 @@ def nginx(
             client_body_temp_path {scratch}; proxy_temp_path {scratch};
             fastcgi_temp_path {scratch}; uwsgi_temp_path {scratch}; scgi_temp_path {scratch};
             server {{
-                listen {address}:{port}; root {folder}; autoindex {"on" if autoindex else "off"};
+                listen {address}:{port} {"ssl" if tls else ""}; {secrets}
+                root {folder}; autoindex {"on" if autoindex else "off"};
             }}
         }}
         """,

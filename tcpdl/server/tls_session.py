@@ -20,8 +20,10 @@ HELLO = 0x16
 RECORD_MOST = 16 * 1024
 """Bytes of one record (RFC 8446, section 5.1)."""
 
-WRITE_MOST = 64 * 1024
-"""Bytes that are encrypted in one call: OpenSSL's buffer grows to hold them, and never shrinks."""
+WRITE_MOST = 32 * 1024
+"""Bytes that are encrypted in one call. OpenSSL's buffer grows to hold them, and never shrinks:
+with twice as many, a connection that was sent something long keeps 43 KiB more, and a tenth of the
+time is saved."""
 
 IDLE_MOST = 64 * 1024
 """Bytes that may come in a row and bring nothing for us, and bytes that TLS itself may have us
@@ -132,4 +134,6 @@ class TlsSession:
 def _reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}"
-    return (error.reason or "it is no TLS").replace("_", " ").lower()
+    words = (error.reason or "it is no TLS").replace("_", " ").lower()
+    _, alert, said = words.partition(" alert ")
+    return f"it says: {said}" if alert else words

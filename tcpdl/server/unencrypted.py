@@ -19,7 +19,7 @@ from tcpdl.server.peer import peer_name
 from tcpdl.web.request import Refusal
 from tcpdl.wire import native
 
-SENTENCE = "this server is reached with TLS only"
+SENTENCE = "this server is reached with TLS only (tcpdls:// or https://)"
 
 _log = Logger()
 
