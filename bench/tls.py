@@ -2,10 +2,10 @@
 
     python bench/tls.py [--mib 1024] [--seconds 3] [--idle 500] [--rounds 5] [--folder /dev/shm]
 
-One big file by curl to /dev/null; a file of 1,000 bytes over connections that are kept alive, by wrk
-with one thread; and new connections, each with a handshake of its own, by `openssl s_time`; from
-the tcpdl daemon and from nginx with one worker, with the same certificate (ECDSA, P-256), in turn.
-The ratios are taken round by round. Then IDLE connections are opened to the daemon, on which a
+One big file by curl to /dev/null; a file of 1,000 bytes over connections that are kept alive, by
+wrk with one thread; and new connections, each with a handshake of its own, by `openssl s_time`;
+from the tcpdl daemon and from nginx with one worker, with the same certificate (ECDSA, P-256), in
+turn. The ratios are taken round by round. Then IDLE connections are opened to the daemon, on which a
 small file was fetched, and then the big one's first MiB: what its memory has grown by for each.
 """
 
@@ -67,13 +67,10 @@ def main() -> None:
 def make_certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for loopback, and its key."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    command = (
-        f"req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -out {certificate}"
-    )
-    names = f"-keyout {key} -subj /CN=bench -addext subjectAltName=IP:{LOOPBACK}"
-    subprocess.run(
-        [tool("openssl"), *command.split(), *names.split()], check=True, capture_output=True
-    )
+    command = "req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=bench"
+    more = f"-addext subjectAltName=IP:{LOOPBACK} -out {certificate} -keyout {key}"
+    options = [*command.split(), *more.split()]
+    subprocess.run([tool("openssl"), *options], check=True, capture_output=True)
     return certificate, key
 
 

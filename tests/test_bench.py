@@ -65,6 +65,15 @@ def test_raw(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@needs("nginx", "curl", "wrk", "openssl")
+def test_tls(tmp_path: Path) -> None:
+    few = ("--mib", "2", "--seconds", "1", "--idle", "5", "--rounds", "1")
+    shown = run("tls.py", *few, "--folder", str(tmp_path))
+    assert shown.count("x nginx") == 6
+    assert "5 idle connections" in shown
+    assert not list(tmp_path.iterdir())
+
+
 @needs("nginx", "curl", "nc")
 def test_sizes(tmp_path: Path) -> None:
     shown = run("sizes.py", "--mib", "2", "--rounds", "1", "--folder", str(tmp_path))
