@@ -56,6 +56,7 @@ class Daemon(MultiService):
         self._reactor = reactor
         self._sendfile = os.sendfile if sendfile else None
         self._connections: Any = None
+        self._to_begin: list[Callable[[], None]] = []
         self._to_close: list[Callable[[], None]] = []
         self._warmer = Warmer(reactor)
         self._shaper = Shaper(rates, reactor) if any(rates) else None
@@ -91,12 +92,18 @@ class Daemon(MultiService):
         run_on_monotonic_clock(self._reactor)
         _raise_descriptor_limit()
         _collect_seldom()
+        for begin in self._to_begin:
+            begin()
         super().startService()
 
     def stopService(self) -> Deferred[None]:
         """Stop all, and then close what was given to `close_at_end`."""
         stopped: Deferred[Any] = maybeDeferred(super().stopService)
         return stopped.addCallback(lambda _: self._close())
+
+    def at_start(self, begin: Callable[[], None]) -> None:
+        """Call `begin` when the daemon starts: what it says comes to the log."""
+        self._to_begin.append(begin)
 
     def close_at_end(self, close: Callable[[], None]) -> None:
         """Call `close` once all services have stopped."""
@@ -142,17 +149,23 @@ def make_daemon(options: Options, reactor: Any) -> Daemon:
 
 
 def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor: Any) -> None:
+    admission = options.admission(directory, daemon.workers, reactor)
+    if admission is not None:
+        daemon.at_start(admission.begin)
     raw = RawFactory(
         directory,
         reactor,
         daemon.deadlines,
         quiet=options["quiet-period"] / 1000,
         encodings=options["name-encodings"],
+        admission=admission,
     )
     _take_credentials(daemon, options)
     digests = Digests(options["state-dir"], warn=_warn)
     daemon.close_at_end(digests.close)
-    native = NativeFactory(directory, daemon.deadlines, digests, daemon.workers)
+    native = NativeFactory(
+        directory, daemon.deadlines, digests, daemon.workers, admission=admission
+    )
     access = AccessLog(reactor)
     daemon.close_at_end(access.close)
     answers = HttpAnswers(
@@ -161,6 +174,7 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
         daemon.workers,
         index=options["index"],
         precompressed=options["precompressed"],
+        admission=admission,
     )
     http = HttpFactory(answers, daemon.deadlines, access)
     front = FrontFactory(daemon.deadlines, raw, native, http)

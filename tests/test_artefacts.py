@@ -23,7 +23,8 @@ import pytest
 from tcpdl import __version__
 
 PROJECT = Path(__file__).resolve().parent.parent
-PLUGIN = "twisted/plugins/tcpdl_plugin.py"
+
+PLUGINS = {"twisted/plugins/tcpdl_cred.py", "twisted/plugins/tcpdl_plugin.py"}
 GREETING = b"from a file\n"
 
 # How pip words it that no package index answered, next to the package it then did not find.
@@ -124,7 +125,7 @@ def test_sdist(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "Makefile", "tcpdl/__init__.py"} <= names
-    assert {name for name in names if name.startswith("twisted/")} == {PLUGIN}
+    assert {name for name in names if name.startswith("twisted/")} == PLUGINS
     assert any(name.startswith("tests/") for name in names)
     assert not [name for name in names if name.endswith((".pyc", "dropin.cache"))]
 
@@ -169,13 +170,13 @@ def test_installed(kind: str, request: pytest.FixtureRequest, tmp_path: Path) ->
 
 
 def check_record(packages: Path, editable: bool) -> None:
-    """pip installed the plugin into Twisted's folder, and nothing else there."""
+    """pip installed the plugins into Twisted's folder, and nothing else there."""
     record = (packages / f"tcpdl-{__version__}.dist-info/RECORD").read_text("utf-8")
     names = [line.partition(",")[0] for line in record.splitlines()]
     assert not [name for name in names if "dropin.cache" in name]
     # pip also records the file that Python compiles it to.
     found = [name for name in names if name.startswith("twisted/") and "__pycache__" not in name]
-    assert found == ([] if editable else [PLUGIN])
+    assert found == ([] if editable else sorted(PLUGINS))
     # An editable install is one line that puts the checkout on the path, so that edits count.
     assert len([name for name in names if name.endswith(".pth")]) == editable
 

@@ -153,13 +153,21 @@ def test_length(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= LONGEST
 
 
-def test_plugin_names_the_daemon_and_imports_nothing_of_it() -> None:
+def test_plugins_name_the_daemon_and_import_nothing_of_it() -> None:
     # Twisted imports the plugin for every program that lists its plugins.
     files = [path for path in (PROJECT / "twisted").rglob("*") if path.suffix in (".py", ".pyi")]
     plugin = PROJECT / "twisted/plugins/tcpdl_plugin.py"
-    assert files == [plugin]  # an __init__.py would hide Twisted itself
+    checker = PROJECT / "twisted/plugins/tcpdl_cred.py"
+    assert sorted(files) == [checker, plugin]  # an __init__.py would hide Twisted itself
     names = [name for name, _ in imports(ast.parse(plugin.read_text("utf-8")))]
     assert names == ["twisted.application.service.ServiceMaker"]
+    found = imports(ast.parse(checker.read_text("utf-8")))
+    ours = {name for name, within in found if name.startswith("tcpdl") and not within}
+    assert ours == {"tcpdl.server.credentials.IBearerToken"}
+    loaded = loaded_by("tcpdl.server.credentials")
+    assert {name for name in loaded if name.startswith("tcpdl.")} == {
+        *("tcpdl.server", "tcpdl.server.credentials"),
+    }
 
 
 @pytest.mark.parametrize(

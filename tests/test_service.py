@@ -78,6 +78,9 @@ def test_defaults() -> None:
         "max-rate": None,
         "max-rate-per-address": None,
         "max-rate-per-connection": None,
+        "rules": None,
+        "link-key": None,
+        "insecure-logins": 0,
     }
 
 
@@ -132,6 +135,9 @@ def test_all_given(root: Path) -> None:
         "tls-key": None,
         "tls-client-ca": str(root),
         "tls-required": 1,
+        "rules": None,
+        "link-key": None,
+        "insecure-logins": 0,
         "listen": ["tcp:1", "unix:2"],
         "listen-tls": [(3, None)],
     }

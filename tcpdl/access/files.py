@@ -48,8 +48,9 @@ class Kept(Generic[_T]):
     ) -> None:
         """Read the file at `path`. Raises `FileError`, also for the `ValueError` of `parse`.
 
-        `warn` is given a sentence when the file has become unusable, and what it said before still
-        holds; and, if it is `secret`, when others may read it. Each sentence comes once in a row.
+        `warn` is given a sentence when the file is looked at again and has become unusable, so that
+        what it said before still holds; and, if it is `secret`, when others may read it. Each
+        sentence comes once in a row.
         """
         self.path = os.path.abspath(path)  # the daemon may go elsewhere
         self._parse = parse
@@ -57,26 +58,27 @@ class Kept(Generic[_T]):
         self._secret = secret
         self._clock = clock
         self._said = ""
-        self._is_open = False
-        self._look_at = clock() + LOOK_SECONDS
+        self._is_open = self._was_open = False
+        self._look_at = clock()
         self._stamp: _Stamp | None = None
         self.changes = 0
         """How often it has said something else, or may have."""
-        self._value = self._read()
+        self.value = self._read()
+        """What it said when it was last looked at. For any thread; `get` is for one of them."""
 
     def get(self) -> _T:
         """What the file says now, as of a second ago at most."""
         now = self._clock()
         if now >= self._look_at:
-            self._look_at = now + LOOK_SECONDS
-            self._look()
-        return self._value
+            self.look()
+        return self.value
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read the file again, if it has changed."""
+        self._look_at = self._clock() + LOOK_SECONDS
         try:
-            if self._stamp is not None and _stamp_of(os.lstat(self.path)) == self._stamp:
-                return
-            self._value = self._read()
+            if self._stamp is None or _stamp_of(os.lstat(self.path)) != self._stamp:
+                self.value = self._read()
             problem = ""
         except OSError as error:
             problem = f"{self.path}: {_reason(error)}"
@@ -84,17 +86,16 @@ class Kept(Generic[_T]):
             problem = str(error)
         if problem and problem != self._said:
             self._warn(f"{problem}; what it said before still holds")
-        self._said = problem
+        if self._is_open and not self._was_open:
+            self._warn(f"{self.path}: others can read or change it; chmod 600 ends that")
+        self._said, self._was_open = problem, self._is_open
 
     def _read(self) -> _T:
         text, status = read(self.path)
         # One that may change again unnoticed is read again.
         settled = max(status.st_mtime_ns, status.st_ctime_ns) < time.time_ns() - _SETTLED_NS
         self._stamp = _stamp_of(status) if settled else None
-        was_open = self._is_open
         self._is_open = self._secret and bool(status.st_mode & _OTHERS)
-        if self._is_open and not was_open:
-            self._warn(f"{self.path}: others can read or change it; chmod 600 ends that")
         try:
             value = self._parse(text)
         except ValueError as problem:

@@ -8,13 +8,14 @@ from typing import Any, NoReturn
 from twisted.python import usage
 
 import tcpdl
+from tcpdl.options.access import AccessOptions
 from tcpdl.options.rates import RateOptions
 from tcpdl.options.serving import ServingOptions
 from tcpdl.options.tls import TlsOptions
 from tcpdl.wire.text import visible
 
 
-class Options(ServingOptions, RateOptions, TlsOptions):
+class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions):
     """The daemon's command line."""
 
     synopsis = "[options]"
@@ -34,6 +35,8 @@ class Options(ServingOptions, RateOptions, TlsOptions):
         optActions={
             "root": usage.CompleteDirs(descr="folder"),
             "state-dir": usage.CompleteDirs(descr="folder"),
+            "rules": usage.CompleteFiles(descr="file"),
+            "link-key": usage.CompleteFiles(descr="file"),
             "interface": usage.CompleteNetInterfaces(descr="address"),
             "tls": usage.CompleteList(["self-signed"]),
             "tls-cert": usage.CompleteFiles(descr="certificate"),
@@ -42,7 +45,7 @@ class Options(ServingOptions, RateOptions, TlsOptions):
             "symlinks": usage.CompleteList(["inside", "never"]),
             "listen": usage.CompleteList(["tcp:", "tcp6:", "unix:", "tls:", "ssl:", "systemd:"]),
         },
-        multiUse=["listen"],
+        multiUse=["listen", "auth"],
     )
 
     def opt_version(self) -> NoReturn:
@@ -63,6 +66,7 @@ class Options(ServingOptions, RateOptions, TlsOptions):
     def postOptions(self) -> None:
         self.check_serving()
         self.check_tls()
+        self.check_access()
 
 
 def leave(message: str, status: int) -> NoReturn:

@@ -18,17 +18,29 @@ from twisted.logger import Logger
 
 from tcpdl import digest
 from tcpdl.content.digests import Digests
-from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refused
+from tcpdl.content.errors import (
+    Absent,
+    IsFolder,
+    LoginNeeded,
+    NotAFolder,
+    NotAllowed,
+    NotServed,
+    Refused,
+)
 from tcpdl.content.source import File, Identity, Source
 from tcpdl.digest import FileEnded
+from tcpdl.server.admission import Everyone, Visit
 from tcpdl.server.answering import Gone
 from tcpdl.server.direct import direct
 from tcpdl.server.outgoing import FileCutShort
+from tcpdl.server.packing import Packing
+from tcpdl.server.peer import named
 from tcpdl.server.sending import send_file
 from tcpdl.server.warming import would_wait
 from tcpdl.server.working import Workers
 from tcpdl.wire import native, pack
-from tcpdl.wire.names import Name, NameRefused, parse_name
+from tcpdl.wire.links import without_signature
+from tcpdl.wire.names import Name, NameRefused
 from tcpdl.wire.native import Answer, Chunk, Digest, DigestList, End, Error, FileInfo, Pack
 from tcpdl.wire.pack import Entry
 from tcpdl.wire.text import printable
@@ -40,9 +52,6 @@ takes less time than asking a thread to."""
 UNDER_WAY = 2
 """Chunks that are handed to the transport at once: while one is sent, the next stands ready."""
 
-PACKED_AT_ONCE = 1000
-"""Entries from which a pack is sent, however short: a client compares them while the next come."""
-
 UNREADABLE_MOST = 1000
 """Chunks that are known to have failed to be read."""
 
@@ -52,7 +61,11 @@ _CODES: dict[type[Exception], int] = {
     NameRefused: native.REFUSED,
     IsFolder: native.IS_FOLDER,
     NotAFolder: native.NOT_A_FOLDER,
+    LoginNeeded: native.LOGIN_NEEDED,
+    NotAllowed: native.NOT_ALLOWED,
 }
+
+Visitor = Everyone | Visit
 
 _log = Logger()
 
@@ -111,13 +124,13 @@ class Answers:
     def __init__(
         self,
         connection: Connection,
-        source: Source,
+        visitor: Visitor,
         digests: Digests,
         workers: Workers,
         unreadable: Unreadable,
     ) -> None:
         self._connection = connection
-        self._source = source
+        self._visitor = visitor
         self._digests = digests
         self._workers = workers
         self._unreadable = unreadable
@@ -149,11 +162,13 @@ class Answers:
         self._log(what, request.name, said)
 
     def _log(self, what: str, name: bytes, said: str) -> None:
-        shown = {"peer": self._connection.peer, "name": printable(name)}
+        peer = named(self._connection.peer, self._visitor.user)
+        shown = {"peer": peer, "name": printable(without_signature(name))}
         _log.info("{peer} {what} {name}: {said}", what=what, said=said, **shown)
 
     def _open(self, name: bytes, tag: bytes) -> File:
-        file = self._source.open_file(parse_name(name, hidden=self._source.hidden))
+        source, safe = self._visitor.look_up(name)
+        file = source.open_file(safe)
         if tag not in (native.ANY_TAG, file.identity.tag):
             file.close()
             raise Failed(native.CHANGED, "the file is another one than it was")
@@ -324,31 +339,33 @@ class Answers:
     # Tree and Pick
 
     async def _tree(self, request: native.Tree) -> str:
-        name = parse_name(request.name, hidden=self._source.hidden)
-        packing = _Packing(self._hash, request.share, request.shares)
-        entries = self._source.walk(
+        source, name = self._visitor.look_up(request.name)
+        packing = Packing(self._hash, request.share, request.shares)
+        entries = source.walk(
             name,
             recursive=bool(request.flags & native.RECURSIVE),
             content_most=pack.PACKED_FILE_MOST if request.flags & native.CONTENT else -1,
             wanted=packing.is_mine if request.shares > 1 else None,
         )
         if request.flags & native.ROOTS:
-            entries = self._with_roots(name, entries)
+            entries = self._with_roots(source, name, entries)
         return await self._send_packs(request.id, packing, entries)
 
     async def _pick(self, request: native.Pick) -> str:
-        name = parse_name(request.name, hidden=self._source.hidden)
-        entries = self._source.pick(name, request.names, content_most=pack.PACKED_FILE_MOST)
-        return await self._send_packs(request.id, _Packing(self._hash), entries)
+        source, name = self._visitor.look_up(request.name)
+        entries = source.pick(name, request.names, content_most=pack.PACKED_FILE_MOST)
+        return await self._send_packs(request.id, Packing(self._hash), entries)
 
-    def _with_roots(self, folder: Name, entries: Iterator[Entry]) -> Iterator[Entry]:
+    def _with_roots(
+        self, source: Source, folder: Name, entries: Iterator[Entry]
+    ) -> Iterator[Entry]:
         for entry in entries:
             if entry.kind != pack.LISTED:
                 yield entry
                 continue
             try:
                 segments = folder.segments + tuple(entry.name.split(b"/"))
-                file = self._source.open_file(Name(segments))
+                file = source.open_file(Name(segments))
                 try:
                     root = self._root(file)
                 finally:
@@ -367,7 +384,7 @@ class Answers:
             found.append(self._digests.chunk(file, self._algorithm, index))
         return digest.root(self._algorithm, file.size, shift, found)
 
-    async def _send_packs(self, number: int, packing: _Packing, entries: Iterator[Entry]) -> str:
+    async def _send_packs(self, number: int, packing: Packing, entries: Iterator[Entry]) -> str:
         connection = self._connection
         packs = packing.packs(entries)
         transport = connection.transport
@@ -394,41 +411,6 @@ class Answers:
             transport.unregisterProducer()
         connection.send(End(number, packs=parts))
         return f"{found} entries, {sent} bytes"
-
-
-class _Packing:
-    """Makes packs of entries, and hands out one of every so many."""
-
-    def __init__(self, digest: pack.Hash, share: int = 0, shares: int = 1) -> None:
-        self._digest = digest
-        self._share = share
-        self._shares = shares
-        self._full = pack.PACK_FULL if shares == 1 else pack.SHARE_FULL
-        self._number = 0
-
-    def is_mine(self) -> bool:
-        """Whether the pack that is being made is one to be handed out."""
-        return self._number % self._shares == self._share
-
-    def packs(self, entries: Iterator[Entry]) -> Any:  # Generator[tuple[bytearray, int]]
-        """Packs and how many entries each has, as soon as they are full; for threads."""
-        waiting: list[Entry] = []
-        size = 0
-        for entry in entries:
-            waiting.append(entry)
-            # The size and not the content, which others that make the same packs may not have.
-            size += entry.size if entry.kind == pack.FILE else len(entry.content)
-            size += len(entry.name) + 32
-            if size >= self._full or len(waiting) == PACKED_AT_ONCE:
-                if self.is_mine():
-                    yield self._pack(waiting)
-                self._number += 1
-                waiting, size = [], 0
-        if waiting and self.is_mine():
-            yield self._pack(waiting)
-
-    def _pack(self, entries: list[Entry]) -> tuple[bytearray, int]:
-        return pack.pack(entries, self._digest), len(entries)
 
 
 def _forget(_: object) -> None:

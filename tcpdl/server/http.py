@@ -22,8 +22,10 @@ from tcpdl.server.answering import AnsweringProtocol, Gone
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import reset_if_lost
 from tcpdl.server.http_exchange import Exchange, Work
+from tcpdl.server.peer import named
 from tcpdl.web import fields
 from tcpdl.web.request import HEAD_MOST, Refusal, Request, Requests
+from tcpdl.wire.links import without_signature
 from tcpdl.wire.text import printable
 
 IN_A_ROW_MOST = 8
@@ -182,10 +184,10 @@ class Http(AnsweringProtocol):
             connection = b"Connection: keep-alive\r\n"
         return self.factory.start(status) + connection
 
-    def note(self, request: Request, status: int, count: int) -> None:
-        """Tell the log what was answered."""
+    def note(self, request: Request, status: int, count: int, user: str | None) -> None:
+        """Tell the log what was answered, and to whom."""
         shown = _shown(request.method, request.path, request.query)
-        self.factory.access.note(f"{self.peer} {shown} {status} {count}")
+        self.factory.access.note(f"{named(self.peer, user)} {shown} {status} {count}")
 
     # Ending.
 
@@ -239,4 +241,5 @@ class HttpFactory(Factory):
 @lru_cache(maxsize=1024)
 def _shown(method: str, path: bytes, query: bytes) -> str:
     """A request, for the log."""
-    return f"{method} {printable(path + b'?' + query if query else path)}"
+    target = path + b"?" + query if query else path
+    return f"{method} {printable(without_signature(target))}"

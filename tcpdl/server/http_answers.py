@@ -6,24 +6,28 @@ Imports `web`, `content` and the modules beside it. PROTOCOL.md section 7 is the
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import tcpdl
+from tcpdl.access.proof import Proof, of_authorization
 from tcpdl.content.digests import Digests
-from tcpdl.content.errors import IsFolder, NotServed, Unavailable
+from tcpdl.content.errors import IsFolder, NotServed
 from tcpdl.content.source import File, Source
 from tcpdl.digest import FileEnded
+from tcpdl.server.admission import Admission, Visit
 from tcpdl.server.direct import encrypted
 from tcpdl.server.hashing import Busy
-from tcpdl.server.http_exchange import Exchange, Fields, Work
+from tcpdl.server.http_exchange import Exchange, Fields, Work, refusal_of
 from tcpdl.server.http_files import HASHED_FIRST_MOST, FileAnswers
 from tcpdl.server.http_folders import FolderAnswers, write_page
 from tcpdl.server.peer import host_name
 from tcpdl.server.working import Workers
 from tcpdl.web import conditions, fields, page, zipapp
 from tcpdl.web.request import METHODS, Refusal
-from tcpdl.web.urls import folder_path
+from tcpdl.web.urls import PageLink, folder_path
+from tcpdl.wire import links
 from tcpdl.wire.names import Name, NameRefused
 
 WELL_KNOWN = b"/.well-known/tcpdl/"
@@ -53,16 +57,20 @@ class HttpAnswers:
         *,
         index: bool = False,
         precompressed: bool = False,
+        admission: Admission | None = None,
     ) -> None:
         """With `index`, a folder's index.html is its page, and the files are a web site; with
-        `precompressed`, files beside a file that end in .gz or .zst are sent to who takes them."""
+        `precompressed`, files beside a file that end in .gz or .zst are sent to who takes them.
+        `admission`, if there is one, says who may read what of the `source`."""
         self._source = source
+        self._admission = admission
         self._workers = workers
         self._index = index
         self._fixed = _all_that_is_fixed()
+        self._challenges = _challenges(admission)
         self._client_sha256 = hashlib.sha256(self._fixed["tcpdl.pyz"].body).hexdigest()
-        self._files = FileAnswers(source, digests, workers, precompressed=precompressed, site=index)
-        self._folders = FolderAnswers(source, digests, workers, self._site)
+        self._files = FileAnswers(digests, workers, precompressed=precompressed, site=index)
+        self._folders = FolderAnswers(digests, workers, self._site)
 
     def answer(self, exchange: Exchange) -> Work | None:
         """Answer a request: at once, or by what is returned. Raises `Refusal` and `Gone`."""
@@ -73,21 +81,62 @@ class HttpAnswers:
         if request.path.startswith(WELL_KNOWN):
             self._well_known(exchange, request.path[len(WELL_KNOWN) :].decode("latin-1"))
             return None
+        if self._admission is not None:
+            return self._admit(exchange, self._admission)
+        exchange.source = self._source
+        return self._answer(exchange)
+
+    def _admit(self, exchange: Exchange, admission: Admission) -> Work | None:
+        """Answer a request once it is known who makes it."""
+        visit = admission.visit(exchange.transport)
+        value = exchange.request.field(b"authorization")
+        if value is not None:
+            proof = of_authorization(value)
+            if not visit.log_in(proof):
+                assert proof is not None
+                return self._after_login(exchange, visit, proof)
+        return self._answer_visit(exchange, visit)
+
+    async def _after_login(self, exchange: Exchange, visit: Visit, proof: Proof) -> None:
+        connection = exchange.connection
+        await exchange.until(visit.find_out(proof, lambda: not connection.gone))
+        work = self._answer_visit(exchange, visit)
+        if work is not None:
+            await work
+
+    def _answer_visit(self, exchange: Exchange, visit: Visit) -> Work | None:
+        exchange.user = visit.user
+        request = exchange.request
+        try:
+            exchange.source = visit.source()
+            if visit.takes_links and b"signed=" in request.query:
+                arguments = request.arguments()
+                if "until" in arguments and "signed" in arguments:
+                    name = request.name(hidden=self._source.hidden)
+                    link = links.parse(arguments["until"], arguments["signed"])
+                    exchange.source, depth = visit.by_link(name, link)
+                    if link is not None and depth is not None:
+                        exchange.link = PageLink(link.query, depth)
+        except (NotServed, NameRefused) as problem:
+            raise refusal_of(problem) from None
+        return self._answer(exchange)
+
+    def _answer(self, exchange: Exchange) -> Work | None:
+        """Answer with what the request is about."""
+        request = exchange.request
         try:
             name = request.name(hidden=self._source.hidden)
             if not request.query and self._files.answer_again(exchange, name):
                 return None
-            file = self._source.open_file(name)
+            file = exchange.source.open_file(name)
         except IsFolder:
             return self._folder(exchange, name)
-        except Unavailable as problem:
-            raise Refusal(503, str(problem), fatal=False) from None
         except (NotServed, NameRefused) as problem:
-            raise Refusal(404, str(problem), fatal=False) from None
+            raise refusal_of(problem) from None
         if not request.query:
             return self._files.answer(exchange, name, file, save=False)
         try:
-            arguments = request.arguments()
+            arguments = exchange.arguments()
         except BaseException:
             file.close()
             raise
@@ -97,7 +146,7 @@ class HttpAnswers:
 
     def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         """Say why a request is not answered."""
-        write_refusal(exchange, refusal)
+        write_refusal(exchange, refusal, self._challenges if refusal.status == 401 else ())
 
     def _folder(self, exchange: Exchange, name: Name) -> Work | None:
         request = exchange.request
@@ -106,11 +155,11 @@ class HttpAnswers:
             where = folder_path(name.segments) + query
             exchange.write(301, [("Location", where)])
             return None
-        arguments = request.arguments()
+        arguments = exchange.arguments()
         if self._index and not arguments:
             index = Name((*name.segments, b"index.html"))
             try:
-                file = self._source.open_file(index)
+                file = exchange.source.open_file(index)
             except NotServed:
                 pass
             else:
@@ -164,13 +213,28 @@ class HttpAnswers:
         """What a page says of this server."""
         host = exchange.request.host or host_name(exchange.transport.getHost())
         scheme = "https" if encrypted(exchange.transport) else "http"
-        return page.Site(scheme, host, tcpdl.__version__, self._client_sha256)
+        return page.Site(scheme, host, tcpdl.__version__, self._client_sha256, exchange.link)
 
 
-def write_refusal(exchange: Exchange, refusal: Refusal) -> None:
-    """Say why a request is not answered: as a page for people, else in a sentence."""
+def _challenges(admission: Admission | None) -> Fields:
+    """How a client is asked to log in."""
+    logins = admission.logins if admission is not None else None
+    asked: Fields = []
+    if logins is not None and logins.takes_passwords:
+        asked.append(("WWW-Authenticate", 'Basic realm="files", charset="UTF-8"'))
+    if logins is not None and logins.takes_tokens:
+        asked.append(("WWW-Authenticate", 'Bearer realm="files"'))
+    return asked
+
+
+def write_refusal(
+    exchange: Exchange, refusal: Refusal, besides: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Say why a request is not answered: as a page for people, else in a sentence. `besides` are
+    fields of the answer."""
     sentence = str(refusal)
-    more: Fields = [("Vary", "Accept")]
+    vary = "Accept, Authorization" if refusal.status in (401, 403) else "Accept"
+    more: Fields = [("Vary", vary), *besides]
     if refusal.status == 405:
         more.append(("Allow", ", ".join(METHODS)))
     if refusal.status == 503:

@@ -1,4 +1,4 @@
-"""One HTTP request and its answer. Imports `web` and the modules beside it.
+"""One HTTP request and its answer. Imports `web`, `content` and the modules beside it.
 
 What answers, in `http_files`, `http_folders` and `http_answers`, is given an `Exchange` and writes
 to it; the connection itself is `server.http`.
@@ -12,11 +12,16 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 
+from tcpdl.content.errors import LoginNeeded, NotAllowed, NotServed, Unavailable
+from tcpdl.content.guarded import Guarded
+from tcpdl.content.source import Source
 from tcpdl.server.answering import Gone
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.working import Workers
-from tcpdl.web.request import Request
+from tcpdl.web.request import Refusal, Request
+from tcpdl.web.urls import PageLink
+from tcpdl.wire.names import NameRefused
 
 Fields = list[tuple[str, str]]
 """Names and values of an answer's fields. Values that come from names must be escaped before."""
@@ -41,7 +46,7 @@ class Connection(Protocol):
 
     def start(self, status: int, request: Request) -> bytes: ...
 
-    def note(self, request: Request, status: int, count: int) -> None: ...
+    def note(self, request: Request, status: int, count: int, user: str | None) -> None: ...
 
     def promise(self) -> None: ...
 
@@ -58,12 +63,36 @@ class Connection(Protocol):
 class Exchange:
     """A request, and the connection that it is to be answered on."""
 
-    __slots__ = ("connection", "request", "transport")
+    __slots__ = ("connection", "link", "request", "source", "transport", "user")
+
+    source: Source
+    """What whoever asks may see: all that is told of files and folders comes from there."""
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
         self.transport = connection.transport
+        self.user: str | None = None
+        """Who has logged in."""
+        self.link: PageLink | None = None
+        """The link that the request was made with."""
+
+    @property
+    def private(self) -> bool:
+        """Whether the answer is for nobody else."""
+        return self.user is not None or self.link is not None
+
+    @property
+    def vary(self) -> str:
+        """What Vary says of an answer that is not the same for all who may have it."""
+        return "Accept, Authorization" if isinstance(self.source, Guarded) else "Accept"
+
+    def arguments(self) -> dict[str, str]:
+        """Those of the query, without those that make it a link. Raises `Refusal`."""
+        found = self.request.arguments()
+        if self.link is not None:
+            del found["until"], found["signed"]
+        return found
 
     @property
     def bytes_sent(self) -> int:
@@ -76,16 +105,33 @@ class Exchange:
         """The time, in seconds since no particular moment."""
         return self.connection.deadlines.now()
 
+    def start(self, status: int) -> bytes:
+        """The first lines of an answer that has no Cache-Control of its own."""
+        start = self.connection.start(status, self.request)
+        return start + encode_fields(self._marked([]))[:-2] if self.private else start
+
     def head(self, status: int, fields: Fields) -> bytes:
         """The head of an answer, as bytes still to be written."""
+        if self.private:
+            fields = self._marked(fields)
         return self.connection.start(status, self.request) + encode_fields(fields)
+
+    def _marked(self, fields: Fields) -> Fields:
+        """`fields` of an answer that is for nobody else."""
+        said = dict(fields)
+        own = said.pop("Cache-Control", None)
+        said["Cache-Control"] = f"private, {own}" if own else "private"
+        if self.link is not None:
+            # A page that was opened with it must not tell the link to those it leads to.
+            said["Referrer-Policy"] = "no-referrer"
+        return list(said.items())
 
     def write_encoded(self, status: int, fields: bytes, body: bytes) -> None:
         """Write a whole answer whose fields, Content-Length among them, `encode_fields` made; of
         one to HEAD, all but the body."""
         if self.request.method == "HEAD":
             body = b""
-        self.transport.write(self.connection.start(status, self.request) + fields + body)
+        self.transport.write(self.start(status) + fields + body)
         self.note(status, len(body))
 
     def write(self, status: int, fields: Fields, body: bytes = b"") -> None:
@@ -105,7 +151,7 @@ class Exchange:
 
     def note(self, status: int, count: int) -> None:
         """Tell the log that the request was answered, with `count` bytes of content."""
-        self.connection.note(self.request, status, count)
+        self.connection.note(self.request, status, count, self.user)
 
     async def until(self, work: Deferred[Any]) -> Any:
         """What our own `work` comes to. Raises `Gone` if the client does not wait for it."""
@@ -118,6 +164,19 @@ class Exchange:
     async def run(self, workers: Workers, work: Callable[..., Any], *args: Any) -> Any:
         """What `work(*args)` gives, called in a thread. Raises `Gone`."""
         return await self.until(self.begin(workers, work, *args))
+
+
+def refusal_of(problem: NotServed | NameRefused) -> Refusal:
+    """How a request is refused for what is not served."""
+    if isinstance(problem, Unavailable):
+        status = 503
+    elif isinstance(problem, LoginNeeded):
+        status = 401 if problem.here else 403
+    elif isinstance(problem, NotAllowed):
+        status = 403
+    else:
+        status = 404
+    return Refusal(status, str(problem), fatal=False)
 
 
 def encode_fields(fields: Fields) -> bytes:

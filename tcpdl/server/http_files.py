@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tcpdl.content.digests import Digests
 from tcpdl.content.errors import NotServed
-from tcpdl.content.source import File, Source
+from tcpdl.content.source import File
 from tcpdl.digest import FileEnded
 from tcpdl.server.answering import Gone
 from tcpdl.server.hashing import Busy, Hashing, NotWanted
@@ -69,7 +69,6 @@ class FileAnswers:
 
     def __init__(
         self,
-        source: Source,
         digests: Digests,
         workers: Workers,
         *,
@@ -78,7 +77,6 @@ class FileAnswers:
     ) -> None:
         """With `precompressed`, see `HttpAnswers`; with `site`, pages among the files belong
         together, and are trusted with each other."""
-        self._source = source
         self._hashing = Hashing(digests, workers)
         self.known_digest = self._hashing.known
         self._workers = workers
@@ -94,7 +92,7 @@ class FileAnswers:
         kept = self._kept.get(name.segments)
         if kept is None or not self._is_plain(exchange.request):
             return False
-        if kept.until < exchange.now or self._source.identify(name) != kept.identity:
+        if kept.until < exchange.now or exchange.source.identify(name) != kept.identity:
             self._kept.drop(name.segments)
             return False
         exchange.write_encoded(200, kept.fields, kept.data)
@@ -304,7 +302,7 @@ class FileAnswers:
         for coding, suffix in PRECOMPRESSED:
             if fields.preference(accepted, coding):
                 try:
-                    found = self._source.open_file(Name((*folder, last + suffix)))
+                    found = exchange.source.open_file(Name((*folder, last + suffix)))
                 except NotServed:
                     continue
                 held.callback(found.close)
@@ -329,7 +327,7 @@ def _send_one(
     else:
         data = _read_at_once(file, start, end - start) if end - start <= AT_ONCE_MOST else None
     if data is None:
-        exchange.transport.write(exchange.connection.start(status, exchange.request) + encoded)
+        exchange.transport.write(exchange.start(status) + encoded)
         # The last byte by itself: once it is sent, all looks whole.
         parts = [(b"", start, end - 1), (b"", end - 1, end)]
         return _send(exchange, file, status, parts, b"")

@@ -16,12 +16,19 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tcpdl.content.digests import Digests
-from tcpdl.content.errors import NotServed, Unavailable
+from tcpdl.content.errors import NotServed
 from tcpdl.content.source import Source
 from tcpdl.content.walking import left_out
 from tcpdl.digest import FileEnded
 from tcpdl.server.answering import Gone
-from tcpdl.server.http_exchange import BROKEN_OFF, LOST, Exchange, Fields, Work
+from tcpdl.server.http_exchange import (
+    BROKEN_OFF,
+    LOST,
+    Exchange,
+    Fields,
+    Work,
+    refusal_of,
+)
 from tcpdl.server.sending import send_file
 from tcpdl.server.working import Workers
 from tcpdl.web import archives, fields, listing, page, sums
@@ -66,9 +73,8 @@ _log = Logger()
 class FolderAnswers:
     """Answers requests for folders."""
 
-    def __init__(self, source: Source, digests: Digests, workers: Workers, site: _MakeSite) -> None:
+    def __init__(self, digests: Digests, workers: Workers, site: _MakeSite) -> None:
         """`site` says what a page is to tell of this server; it is called in a thread."""
-        self._source = source
         self._digests = digests
         self._workers = workers
         self._site = site
@@ -105,10 +111,10 @@ class FolderAnswers:
         as_json: bool,
     ) -> None:
         def make() -> bytes:
-            readme = None if as_json else self._readme(name, items)
+            readme = None if as_json else _readme(exchange.source, name, items)
             arranged = listing.arrange(items, sort=sort, filter=wanted)
             if as_json:
-                return listing.as_json(folder_path(name.segments), arranged)
+                return listing.as_json(folder_path(name.segments), arranged, exchange.link)
             site = self._site(exchange)
             return page.folder_page(
                 site, name.segments, arranged, sort=sort, filter=wanted, readme=readme
@@ -119,7 +125,7 @@ class FolderAnswers:
             more = [
                 ("Content-Type", "application/json"),
                 ("X-Content-Type-Options", "nosniff"),
-                ("Vary", "Accept"),
+                ("Vary", exchange.vary),
                 ("Cache-Control", "no-cache"),
             ]
             exchange.write(200, more, body)
@@ -131,10 +137,8 @@ class FolderAnswers:
         """What `make(*args)` gives, called in a thread. Raises `Refusal` and `Gone`."""
         try:
             return await exchange.run(self._workers, make, *args)
-        except Unavailable as problem:
-            raise Refusal(503, str(problem), fatal=False) from None
         except NotServed as problem:
-            raise Refusal(404, str(problem), fatal=False) from None
+            raise refusal_of(problem) from None
         except (LookupError, ValueError) as problem:
             raise Refusal(400, str(problem), fatal=False) from None
         except OSError as problem:
@@ -144,9 +148,9 @@ class FolderAnswers:
         """What is in a folder, links followed as those who ask for them will be. It is read in
         steps, so that a large folder does not keep small ones waiting."""
         items: list[listing.Item] = []
-        entries = await self._made(exchange, self._source.list, name)
+        entries = await self._made(exchange, exchange.source.list, name)
         try:
-            while some := await self._made(exchange, self._some, name, entries):
+            while some := await self._made(exchange, _some, exchange.source, name, entries):
                 items += some
                 room.grow(len(items))
                 if len(items) > ENTRIES_MOST:
@@ -159,40 +163,18 @@ class FolderAnswers:
             raise Refusal(503, items[0].why, fatal=False)  # not even its names can be read
         return items
 
-    def _some(self, folder: Name, entries: Iterator[Entry]) -> list[listing.Item]:
-        return listing.items_of(
-            self._followed(folder, entry) if entry.kind == LINK else entry
-            for entry in islice(entries, NAMES_FEW)
-        )
-
-    def _followed(self, folder: Name, entry: Entry) -> Entry:
-        try:
-            found = self._source.stat(Name((*folder.segments, entry.name)))
-        except NotServed:
-            return entry
-        return found._replace(name=entry.name)
-
-    def _readme(self, folder: Name, items: list[listing.Item]) -> bytes | None:
-        names = {item.name for item in items if item.name in _README and item.size <= README_MOST}
-        for wanted in _README:
-            if wanted in names:
-                picked = self._source.pick(folder, (wanted,), content_most=README_MOST)
-                entry = next(picked)
-                return bytes(entry.content) if entry.kind == FILE else None
-        return None
-
     def _archive(self, exchange: Exchange, name: Name, form: str) -> Work:
         if form not in _ARCHIVES:
             raise Refusal(400, f"archive: choose {' or '.join(_ARCHIVES)}", fatal=False)
         kind, make = _ARCHIVES[form]
         title = (name.segments[-1] if name.segments else b"files") + f".{form}".encode("ascii")
-        return self._stream(exchange, kind, title, partial(make, self._source, name))
+        return self._stream(exchange, kind, title, partial(make, exchange.source, name))
 
     def _list_sums(self, exchange: Exchange, name: Name, algorithm: str) -> Work:
         if algorithm not in _SUMS:
             raise Refusal(400, f"sums: choose {' or '.join(_SUMS)}", fatal=False)
         title, number = _SUMS[algorithm]
-        make = partial(sums.sums, self._source, self._digests, name, number)
+        make = partial(sums.sums, exchange.source, self._digests, name, number)
         return self._stream(exchange, "text/plain; charset=utf-8", title, make)
 
     async def _stream(
@@ -245,6 +227,31 @@ class FolderAnswers:
             exchange.note(BROKEN_OFF, stream.sent)
             raise Gone from None
         exchange.note(200, stream.sent)
+
+
+def _some(source: Source, folder: Name, entries: Iterator[Entry]) -> list[listing.Item]:
+    return listing.items_of(
+        _followed(source, folder, entry) if entry.kind == LINK else entry
+        for entry in islice(entries, NAMES_FEW)
+    )
+
+
+def _followed(source: Source, folder: Name, entry: Entry) -> Entry:
+    try:
+        found = source.stat(Name((*folder.segments, entry.name)))
+    except NotServed:
+        return entry
+    return found._replace(name=entry.name)
+
+
+def _readme(source: Source, folder: Name, items: list[listing.Item]) -> bytes | None:
+    names = {item.name for item in items if item.name in _README and item.size <= README_MOST}
+    for wanted in _README:
+        if wanted in names:
+            picked = source.pick(folder, (wanted,), content_most=README_MOST)
+            entry = next(picked)
+            return bytes(entry.content) if entry.kind == FILE else None
+    return None
 
 
 class _Room:
@@ -346,7 +353,7 @@ def write_page(exchange: Exchange, body: bytes) -> None:
         ("Content-Security-Policy", page.CONTENT_SECURITY_POLICY),
         ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "no-referrer"),
-        ("Vary", "Accept"),
+        ("Vary", exchange.vary),
         ("Cache-Control", "no-cache"),
     ]
     exchange.write(200, more, body)

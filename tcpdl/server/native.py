@@ -17,8 +17,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpdl import digest
+from tcpdl.access.proof import of_login
 from tcpdl.content.digests import Digests
 from tcpdl.content.source import Source
+from tcpdl.server.admission import Admission, Everyone, Visit
 from tcpdl.server.answering import AnsweringProtocol, Gone
 from tcpdl.server.answers import Answers, Unreadable
 from tcpdl.server.deadlines import Deadlines
@@ -48,7 +50,8 @@ class Native(AnsweringProtocol):
         self.factory = factory
         self.algorithm = 0
         self._incoming = Incoming(State.REQUESTS)
-        self._requests: deque[Request] = deque()
+        self._requests: deque[Request | Login] = deque()
+        self._visitor: Everyone | Visit | None = None
         self._begun = False  # a request, or the preface, of which more is to come
         self._ended = False
         self._paused = False
@@ -92,8 +95,6 @@ class Native(AnsweringProtocol):
                     self._greet()
                 if request is None:
                     break
-                if isinstance(request, Login):
-                    continue
                 self._requests.append(request)
         except ProtocolError as problem:
             _log.info("{peer} spoke nonsense: {why}", peer=self.peer, why=problem)
@@ -121,10 +122,15 @@ class Native(AnsweringProtocol):
 
     async def _answer_all(self) -> None:
         shared = self.factory
-        answers = Answers(self, shared.source, shared.digests, shared.workers, shared.unreadable)
+        visitor = self._visitor = self._visitor or shared.admission.visit(self.transport)
+        answers = Answers(self, visitor, shared.digests, shared.workers, shared.unreadable)
         while self._requests and not self._lost and not self._ended:
-            await answers.answer(self._requests.popleft())
-            await self.drained()
+            request = self._requests.popleft()
+            if isinstance(request, Login):
+                await self._log_in(visitor, request)
+            else:
+                await answers.answer(request)
+                await self.drained()
             if self._paused and len(self._requests) < PENDING_MOST // 2:
                 self._read()
         self._answering = False
@@ -134,6 +140,13 @@ class Native(AnsweringProtocol):
             self._end()
         else:
             self._wait()
+
+    async def _log_in(self, visitor: Everyone | Visit, login: Login) -> None:
+        """From now on, the requests are made by whoever `login` shows."""
+        proof = of_login(login)
+        if not visitor.log_in(proof):
+            assert proof is not None
+            await self.until(visitor.find_out(proof, lambda: not self._lost))
 
     def _failed(self, failure: Failure) -> None:
         self._answering = False
@@ -179,9 +192,16 @@ class NativeFactory(Factory):
     noisy = False
 
     def __init__(
-        self, source: Source, deadlines: Deadlines, digests: Digests, workers: Workers
+        self,
+        source: Source,
+        deadlines: Deadlines,
+        digests: Digests,
+        workers: Workers,
+        *,
+        admission: Admission | None = None,
     ) -> None:
-        self.source = source
+        """`admission`, if there is one, says who may read what of the `source`."""
+        self.admission = admission or Everyone(source)
         self.deadlines = deadlines
         self.digests = digests
         self.workers = workers

@@ -36,6 +36,11 @@ def _name(address: object) -> str:
     return str(address)
 
 
+def named(peer: str, user: str | None) -> str:
+    """`peer`, with the name of who has logged in, for the log."""
+    return peer if user is None else f"{printable(user, 64).replace(' ', '_')}@{peer}"
+
+
 def host_name(address: object) -> str:
     """Our own `address` as the host of a URL, with the port."""
     if isinstance(address, (IPv4Address, IPv6Address)):

@@ -15,14 +15,16 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpdl.content.directory import Directory, File
 from tcpdl.content.errors import Absent, NotServed, Unavailable
+from tcpdl.content.source import File, Source
+from tcpdl.server.admission import Admission, Everyone
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import direct
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
 from tcpdl.server.sending import send_file
-from tcpdl.wire.names import NameRefused, parse_name
+from tcpdl.wire.links import without_signature
+from tcpdl.wire.names import NameRefused
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, HELP, HELP_NAMES, RawRequest, spellings
 from tcpdl.wire.text import printable
 
@@ -105,7 +107,7 @@ class Raw(LingeringProtocol):
     def _answer(self, name: bytes) -> None:
         self._stop_asking()
         try:
-            file, spelling = self.factory.open(name)
+            file, spelling = self.factory.open(name, self.transport)
         except Unavailable as problem:
             # Not the clean end that says there is no such file: there is one.
             _log.warn("{peer} got a reset for {name}: {why}", **self._said(name, problem))
@@ -149,7 +151,7 @@ class Raw(LingeringProtocol):
         return peer_name(self.transport.getPeer())
 
     def _said(self, name: bytes, why: object) -> dict[str, object]:
-        return {"peer": self._peer, "name": printable(name), "why": why}
+        return {"peer": self._peer, "name": printable(without_signature(name)), "why": why}
 
 
 class RawFactory(Factory):
@@ -159,15 +161,17 @@ class RawFactory(Factory):
 
     def __init__(
         self,
-        directory: Directory,
+        source: Source,
         clock: IReactorTime,
         deadlines: Deadlines,
         *,
         quiet: float = QUIET_MILLISECONDS / 1000,
         encodings: Sequence[str] = DEFAULT_ENCODINGS,
+        admission: Admission | None = None,
     ) -> None:
-        """`quiet` is in seconds; 0 waits for the end of the line or of the client's stream."""
-        self.directory = directory
+        """`quiet` is in seconds; 0 waits for the end of the line or of the client's stream.
+        `admission`, if there is one, says who may read what of the `source`."""
+        self.admission = admission or Everyone(source)
         self.clock: Any = clock
         self.deadlines = deadlines
         self.quiet = quiet
@@ -176,17 +180,19 @@ class RawFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Raw:  # type: ignore[override]
         return Raw(self)
 
-    def open(self, name: bytes) -> tuple[File, bytes]:
-        """Open the file that `name` stands for, in the first of the encodings that names one.
+    def open(self, name: bytes, transport: Any) -> tuple[File, bytes]:
+        """Open the file that `name` stands for, in the first of the encodings that names one, for
+        whoever is at the other end of `transport`.
 
         Returns it with the name it has here. Raises `NotServed` or `NameRefused`, with what is
         to be said of the last spelling tried.
         """
         problem: Exception = Absent("it is in none of the encodings that names are read in")
+        visitor = self.admission.visit(transport)
         for spelling in spellings(name, self.encodings):
             try:
-                safe = parse_name(spelling, hidden=self.directory.hidden)
-                return self.directory.open_file(safe), spelling
+                source, safe = visitor.look_up(spelling)
+                return source.open_file(safe), spelling
             except Unavailable:
                 raise
             except (NameRefused, NotServed) as found:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from itertools import compress
 from typing import NamedTuple
 
-from tcpdl.web.urls import escaped
+from tcpdl.web.urls import PageLink, escaped, with_link
 from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LINK, LISTED, Entry
 
 SORTS = ("name", "size", "time", "type")
@@ -114,11 +114,13 @@ def _extension(name: str) -> str:
     return extension if before else ""
 
 
-def hrefs_of(items: list[Item]) -> list[str]:
-    """Where each of `items` is, relative to its folder. A folder's ends in a slash."""
+def hrefs_of(items: list[Item], link: PageLink | None = None) -> list[str]:
+    """Where each of `items` is, relative to its folder, with the `link`. A folder's path ends in a
+    slash."""
     hrefs = escaped(b"/".join([item.name for item in items])).split("/")
+    query = with_link("", link)
     return [
-        f"{href}/" if item.kind == "folder" else href
+        f"{href}/{query}" if item.kind == "folder" else href + query
         for item, href in zip(items, hrefs, strict=False)  # no names at all are still one piece
     ]
 
@@ -128,7 +130,7 @@ def utc(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def as_json(path: str, items: list[Item]) -> bytes:
+def as_json(path: str, items: list[Item], link: PageLink | None = None) -> bytes:
     """The listing of the folder at `path` for programs.
 
     An object with `path`, and `entries`: an array of objects with
@@ -138,13 +140,13 @@ def as_json(path: str, items: list[Item]) -> bytes:
     - `size`: of a file, in bytes;
     - `modified`: of a file or folder, RFC 3339, in UTC, with nanoseconds;
     - `href`: of a file or folder, where it is, relative to `path`: every byte of the name can be
-      had from it;
+      had from it. With a `link` that the listing was asked for with, it has that as its query;
     - `why`: of a link or what is left out, a sentence. If its name is empty, it is about the folder
       itself.
 
     It is one line, in which all characters can be seen: it may be read on a terminal, too.
     """
-    entries = [_described(*pair) for pair in zip(items, hrefs_of(items), strict=True)]
+    entries = [_described(*pair) for pair in zip(items, hrefs_of(items, link), strict=True)]
     listing = {"path": path, "entries": entries}
     line = json.dumps(listing, ensure_ascii=False, separators=(",", ":"))
     return _BEYOND_ASCII.sub(_visible, line).encode() + b"\n"

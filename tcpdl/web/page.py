@@ -21,7 +21,7 @@ from tcpdl.web.listing import SORTS, Item, utc
 from tcpdl.web.readme import rendered
 from tcpdl.web.rows import human, icon_of, rows_of, time_tag
 from tcpdl.web.shell import Place, client_lines, file_lines, folder_lines
-from tcpdl.web.urls import escaped
+from tcpdl.web.urls import PageLink, escaped, fields_of, with_link
 from tcpdl.wire.text import printable
 
 CONTENT_SECURITY_POLICY = (
@@ -53,6 +53,8 @@ class Site(NamedTuple):
     version: str
     client_sha256: str
     """The digest of the zero-install client, in hexadecimal."""
+    link: PageLink | None = None
+    """What the page was asked for with, and what it leads to must be, too."""
 
 
 class Heading(NamedTuple):
@@ -105,7 +107,7 @@ def _reference(character: str) -> str:
     return "\ufffd" if category(character) in ("Cc", "Cn") else f"&#{ord(character)};"
 
 
-_TEMPLATES.globals.update(assets=_ADDRESSES, human=human)
+_TEMPLATES.globals.update(assets=_ADDRESSES, human=human, with_link=with_link)
 _FOLDER, _FILE, _PROBLEM = map(
     _TEMPLATES.get_template, ("folder.html", "file.html", "problem.html")
 )
@@ -125,14 +127,15 @@ def folder_page(
     `readme` is the text of the folder's README.md. `site` and `segments` come from the client, the
     names and `readme` from whoever writes to the folder: all are escaped here.
     """
-    place = Place(site.scheme, site.host, segments, True)
+    place = Place(site.scheme, site.host, segments, True, site.link)
     named = [item for item in items if item.name]
     kinds = Counter([item.kind for item in named])
     return _FOLDER.render(
         site=site,
         crumbs=_crumbs(site, segments),
         headings={heading.by: heading for heading in _headings(sort)},
-        rows=rows_of(named),
+        rows=rows_of(named, site.link),
+        passed_on=fields_of(site.link),
         notices=[item.why for item in items if not item.name],
         folders=kinds["folder"],
         files=kinds["file"],
@@ -140,7 +143,7 @@ def folder_page(
         size=sum([item.size for item in named]),
         sort=sort,
         filter=_visible(filter),
-        readme=None if readme is None else rendered(readme),
+        readme=None if readme is None else rendered(readme, site.link),
         lines=folder_lines(place) + client_lines(place, site.client_sha256),
     ).encode()
 
@@ -149,13 +152,14 @@ def file_page(
     site: Site, segments: tuple[bytes, ...], size: int, mtime_ns: int, sha256: bytes | None
 ) -> bytes:
     """The page about a file. If its digest is not known yet, the page leads to where it is."""
-    place = Place(site.scheme, site.host, segments, False)
+    place = Place(site.scheme, site.host, segments, False, site.link)
     name = segments[-1]
     previewed = name.lower().endswith(tuple(map(str.encode, _PREVIEWED)))
     return _FILE.render(
         site=site,
         crumbs=_crumbs(site, segments),
         href=escaped(name),
+        link=site.link,
         icon=icon_of(name),
         kind=fields.type_of(name, b"").partition(";")[0],
         size=size,
@@ -177,10 +181,13 @@ def problem_page(status: int, reason: str, sentence: str) -> bytes:
 
 def _crumbs(site: Site, segments: tuple[bytes, ...]) -> list[tuple[str, str]]:
     """The way down to this place: texts, and where each leads."""
-    found, href = [(site.host, "/")], "/"
-    for segment in segments:
-        href += escaped(segment) + "/"
-        found.append((printable(segment), href))
+    texts = [site.host, *map(printable, segments)]
+    found, href = [], "/"
+    for depth, text in enumerate(texts):
+        if depth:
+            href += escaped(segments[depth - 1]) + "/"
+        reached = site.link is not None and depth >= site.link.depth
+        found.append((text, with_link(href, site.link) if reached else href))
     return found
 
 

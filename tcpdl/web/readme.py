@@ -1,4 +1,4 @@
-"""The README.md of a folder as HTML. Imports markdown-it and the standard library.
+"""The README.md of a folder as HTML. Imports markdown-it and `web.urls`.
 
 Whoever can write to the folder writes it: it may say what it likes, and do nothing. HTML in it is
 shown as text, links lead to http(s), mailto or relative, images come from this server, and an id in
@@ -17,6 +17,8 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup, escape
+
+from tcpdl.web.urls import PageLink, with_link
 
 LONGEST = 32 * 1024
 """Bytes that are rendered as Markdown, which takes a second for each megabyte; of more, the
@@ -52,8 +54,8 @@ _MARKDOWN.enable(["table", "strikethrough"])
 
 
 @lru_cache(maxsize=16)
-def rendered(text: bytes) -> Markup:
-    """`text`, as HTML."""
+def rendered(text: bytes, link: PageLink | None = None) -> Markup:
+    """`text`, as HTML. What it names relative to itself is asked for with the `link`."""
     beginning = text[:LONGEST].decode("utf-8", "replace")
     if len(text) > LONGEST:
         more = f"It has {len(text):,} bytes; this is the beginning."
@@ -61,6 +63,8 @@ def rendered(text: bytes) -> Markup:
     env: dict[str, Any] = {}
     tokens = _MARKDOWN.parse(beginning, env)
     _anchor(tokens)
+    if link is not None:
+        _pass_on(tokens, link)
     return Markup(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, env))  # noqa: S704
 
 
@@ -79,6 +83,21 @@ def _anchor(tokens: list[Token]) -> None:
             href = child.attrs.get("href")
             if isinstance(href, str) and href.startswith("#"):
                 child.attrs["href"] = f"#{_PREFIX}{href[1:]}"
+
+
+def _pass_on(tokens: list[Token], link: PageLink) -> None:
+    """Have all that is below the folder be asked for with `link`."""
+    for token in tokens:
+        for child in token.children or ():
+            for name in ("href", "src"):
+                url = child.attrs.get(name)
+                if (
+                    isinstance(url, str)
+                    and url[:1] not in ("", "#", "/")
+                    and not _SCHEME.match(url)
+                ):
+                    path, mark, fragment = url.partition("#")
+                    child.attrs[name] = with_link(path, link) + mark + fragment
 
 
 def _id_of(heading: str, taken: Counter[str]) -> str:

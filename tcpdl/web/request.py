@@ -69,6 +69,7 @@ _ONCE = frozenset(
     (
         *(b"host", b"content-length", b"transfer-encoding", b"content-type"),
         *(b"range", b"if-range", b"if-modified-since", b"if-unmodified-since"),
+        b"authorization",
     )
 )
 """Fields of which there may be one at most: two of them mean nothing, or different things."""
@@ -106,6 +107,10 @@ class Request(NamedTuple):
     """Of the version: 0 or 1."""
     keep_alive: bool
     """Another request may follow."""
+
+    def __repr__(self) -> str:
+        # Fields may hold a password, and the query a link, which are not for a log.
+        return f"Request({self.method} {self.path!r})"
 
     def field(self, name: bytes) -> str | None:
         """The value of a field, or `None`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from markupsafe import Markup, escape
 
 from tcpdl.web.listing import Item, hrefs_of, utc
+from tcpdl.web.urls import PageLink, fields_of, with_link
 from tcpdl.wire.text import printable
 
 BLOCK = 100
@@ -72,8 +73,12 @@ def names_of(items: list[Item]) -> list[str]:
     return str(escape(text)).split("/")
 
 
-def rows_of(items: list[Item]) -> Markup:
-    """The rows of `items`, in blocks of `BLOCK`."""
+def rows_of(items: list[Item], link: PageLink | None = None) -> Markup:
+    """The rows of `items`, in blocks of `BLOCK`, with a `link` that the page was asked for with."""
+    query = str(escape(with_link("", link)))
+    hidden = "".join(
+        f'<input type=hidden name={name} value="{value}">' for name, value in fields_of(link)
+    )
     sizes = {size: _size_cell(size) for size in {item.size for item in items}}
     stamps = {item.mtime_ns // 10**9 for item in items}
     times = {seconds: time_tag(seconds) for seconds in stamps}
@@ -84,12 +89,12 @@ def rows_of(items: list[Item]) -> Markup:
         if kind == "file":
             row = (
                 f"{_ROW_OF.get(name[name.rfind(b'.') :].lower(), '<tr>')}"
-                f'<th><a href="{href}">{text}</a>{sizes[size]}<td>{times[mtime_ns // 10**9]}'
-                f'<td><form action="{href}"><button name=info>Info</button></form>\n'
+                f'<th><a href="{href}{query}">{text}</a>{sizes[size]}<td>{times[mtime_ns // 10**9]}'
+                f'<td><form action="{href}">{hidden}<button name=info>Info</button></form>\n'
             )
         elif kind == "folder":
             time = times[mtime_ns // 10**9]
-            row = f'<tr class=d><th><a href="{href}">{text}</a><td>folder<td>{time}<td>\n'
+            row = f'<tr class=d><th><a href="{href}{query}">{text}</a><td>folder<td>{time}<td>\n'
         else:
             name_cell = f"<th><bdi>{text}</bdi> <small>{escape(why)}</small>"
             row = f"<tr class=x>{name_cell}<td>{_KIND_OF[kind]}<td><td>\n"

@@ -10,7 +10,7 @@ import re
 import shlex
 from typing import NamedTuple
 
-from tcpdl.web.urls import escaped
+from tcpdl.web.urls import PageLink, escaped, with_link
 
 _PORTS = {"http": 80, "https": 443}
 _SERVER = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{1,5}))?")
@@ -34,11 +34,14 @@ class Place(NamedTuple):
     """As it stands in a URL, with the port if it is not the scheme's own."""
     segments: tuple[bytes, ...]
     folder: bool
+    link: PageLink | None = None
+    """What it has to be asked for with."""
 
     @property
     def url(self) -> str:
         slash = "/" if self.folder and self.segments else ""
-        return f"{self.scheme}://{self.host}/{escaped(b'/'.join(self.segments))}{slash}"
+        url = f"{self.scheme}://{self.host}/{escaped(b'/'.join(self.segments))}{slash}"
+        return with_link(url, self.link)
 
     @property
     def server(self) -> tuple[str, int]:
@@ -53,7 +56,8 @@ class Place(NamedTuple):
         host, port = self.server
         scheme = "tcpdls://" if self.scheme == "https" else ""
         path = escaped(b"/".join(self.segments))
-        return f"{scheme}{f'[{host}]' if ':' in host else host}:{port}/{path}"
+        url = f"{scheme}{f'[{host}]' if ':' in host else host}:{port}/{path}"
+        return with_link(url, self.link)
 
     @property
     def local(self) -> bytes:
@@ -84,7 +88,7 @@ def file_lines(place: Place, sha256: bytes | None) -> list[Line]:
         Line("curl", f"curl -fo {name} {url}"),
         Line("wget", f"wget -O {name} {url}"),
     ]
-    asked = b"/".join(place.segments)
+    asked = b"/".join(place.segments) + with_link("", place.link).encode("ascii")
     if b"\n" not in asked and not asked.endswith(b"\r"):  # which end a name in the raw dialect
         program = f"nc -N {word(host)} {port}"
         if place.scheme == "https":
@@ -107,7 +111,7 @@ def check_line(name: bytes, sha256: bytes) -> str:
 def folder_lines(place: Place) -> list[Line]:
     """The ways to fetch a folder."""
     name = quoted(place.local)
-    url = word(f"{place.url}?archive=tar")
+    url = word(f"{place.url}{'&' if place.link else '?'}archive=tar")
     return [
         Line("tcpdl", f"tcpdl mirror {word(place.native_url)} {name}"),
         Line("tar", f"curl -f {url} | tar x"),

@@ -117,6 +117,7 @@ def test_what_it_says_at_first_must_make_sense(path: Path) -> None:
 
 def test_it_is_looked_at_once_a_second(path: Path) -> None:
     watched = Watched(path)
+    assert watched.kept.get() == 1
     path.write_text("22")
     assert watched.kept.get() == 1
     watched.now += 0.9
@@ -169,16 +170,33 @@ def test_a_broken_one_changes_nothing(path: Path) -> None:
 
 
 def test_others_can_read_it(path: Path) -> None:
-    assert Watched(path, secret=True).warnings == []
+    def warned(*, secret: bool) -> list[str]:
+        watched = Watched(path, secret=secret)
+        assert watched.warnings == []  # nobody would see it yet
+        for _ in range(2):
+            watched.get_later()
+        return watched.warnings
+
+    assert warned(secret=True) == []
     path.chmod(0o640)
-    assert Watched(path, secret=True).warnings == []
+    assert warned(secret=True) == []
     for mode in (0o604, 0o602, 0o620):
         path.chmod(mode)
-        watched = Watched(path, secret=True)
-        assert watched.warnings == [f"{path}: others can read or change it; chmod 600 ends that"]
+        found = warned(secret=True)
+        assert found == [f"{path}: others can read or change it; chmod 600 ends that"]
+        assert warned(secret=False) == []
+
+
+@pytest.mark.usefixtures("settled")
+def test_others_can_read_it_now(path: Path) -> None:
+    watched = Watched(path, secret=True)
+    watched.get_later()
+    for _ in range(2):
+        path.chmod(0o604)
         watched.get_later()
-        assert len(watched.warnings) == 1
-        assert Watched(path).warnings == []
+        path.chmod(0o600)
+        watched.get_later()
+    assert len(watched.warnings) == 2
 
 
 def test_the_daemon_may_go_elsewhere(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,9 +97,13 @@ class Replies:
         version, status, reason = start.split(" ", 2)
         assert version == "HTTP/1.1"
         assert reason
-        pairs = [line.split(": ", 1) for line in lines]
-        fields = {name.lower(): value for name, value in pairs}
-        assert len(fields) == len(pairs), head
+        fields: dict[str, str] = {}
+        for name, value in (line.split(": ", 1) for line in lines):
+            if name == "WWW-Authenticate" and name.lower() in fields:
+                value = f"{fields[name.lower()]}, {value}"
+            else:
+                assert name.lower() not in fields, head
+            fields[name.lower()] = value
         assert fields["server"] == "tcpdl"
         assert fields["date"].endswith(" GMT")
         method = self.methods[0] if self.methods else "GET"

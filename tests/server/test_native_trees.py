@@ -12,7 +12,7 @@ import pytest
 
 from tcpdl import digest
 from tcpdl.content.digests import Digests
-from tcpdl.server import answers
+from tcpdl.server import packing
 from tcpdl.wire import native, pack
 from tcpdl.wire.native import (
     ABSENT,
@@ -130,7 +130,7 @@ def test_a_pack_is_sent_when_it_is_full(server: NativeServer, client: Client) ->
 def test_a_pack_has_a_thousand_entries_at_most(
     server: NativeServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "PACKED_AT_ONCE", 2)
+    monkeypatch.setattr(packing, "PACKED_AT_ONCE", 2)
     request = Tree(1, b"", RECURSIVE)
     packs = unpacked(request, client.ask(request))
     assert [len(entries) for entries in packs] == [2, 2, 1]

@@ -1,0 +1,271 @@
+"""Who somebody is who logs in: asks the checkers, remembers the answers for a minute.
+
+Imports `access` and the modules beside it. A password takes a thread some tenths of a second, so
+few are checked at once and few wait; who asks again with what was right a moment ago waits for
+nothing. Nothing of what anybody shows is kept, but a digest under a key that ends with the process.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, DeferredSemaphore, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from tcpdl.access.proof import Proof
+from tcpdl.server.checkers import adapted
+from tcpdl.server.credentials import (
+    BearerToken,
+    IBearerToken,
+    IBlockingChecker,
+    UsernamePassword,
+)
+from tcpdl.server.failures import WAITING_MOST, Failures
+from tcpdl.server.working import THREADS, Stopped, Workers
+from tcpdl.wire.text import printable
+
+KEPT_SECONDS = 60.0
+"""For how long who has shown the right thing need not be checked again."""
+
+KEPT_MOST = 4096
+"""Logins that are kept."""
+
+AT_ONCE = max(1, THREADS // 2)
+"""Passwords checked at once: each takes 32 MiB, and threads have other things to do."""
+
+QUEUE_MOST = 64
+"""Passwords that wait for a thread: the last of them for some seconds."""
+
+UNDER_WAY_MOST = 1024
+"""Logins that are being checked, or wait for it, from all clients."""
+
+_log = Logger()
+
+
+class WrongLogin(Exception):
+    """It is nobody's."""
+
+
+class Busy(Exception):
+    """So many logins are being checked that no other is."""
+
+
+class _Kept(NamedTuple):
+    """What was found out."""
+
+    user: str
+    until: float
+    checker: Any
+    version: object
+
+
+class Logins:
+    """Knows who clients are."""
+
+    def __init__(
+        self, checkers: Sequence[ICredentialsChecker], workers: Workers, clock: IReactorTime
+    ) -> None:
+        self._checkers = [adapted(checker) for checker in checkers]
+        self._workers = workers
+        self._clock: Any = clock
+        self._failures = Failures(clock.seconds)
+        self._slots = DeferredSemaphore(AT_ONCE)
+        self._key = secrets.token_bytes(32)
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._under_way: dict[bytes, _Task] = {}
+        self._said: set[tuple[str, str]] = set()
+        self.takes_passwords = self._takes(IUsernamePassword)
+        self.takes_tokens = self._takes(IBearerToken)
+
+    def _takes(self, interface: Any) -> bool:
+        return any(interface in checker.credentialInterfaces for checker in self._checkers)
+
+    def begin(self) -> None:
+        """Look at what checkers have read, now that what is wrong with it comes to the log."""
+        for checker in self._checkers:
+            _version(checker)
+
+    def known(self, proof: Proof) -> str | None:
+        """Whose `proof` it is, if that was found out a moment ago."""
+        return self._recall(self._digest(proof))
+
+    def find(
+        self, proof: Proof, address: bytes, peer: str, wanted: Callable[[], bool]
+    ) -> Deferred[str]:
+        """Whose `proof` it is. Fails with `WrongLogin` or `Busy`.
+
+        `address` is what wrong ones are counted by, `peer` is for the log. Once `wanted` says no,
+        nothing is begun any more, and this fails with `WrongLogin`.
+        """
+        digest = self._digest(proof)
+        done: Deferred[str] = Deferred()
+        task = self._under_way.get(digest)
+        if task is not None:
+            task.waiting.append((wanted, done))
+            return done
+        if len(self._under_way) >= UNDER_WAY_MOST:
+            done.errback(Failure(Busy()))
+            return done
+        task = self._under_way[digest] = _Task([(wanted, done)])
+        Deferred.fromCoroutine(self._do(task, digest, proof, address, peer))
+        return done
+
+    async def _do(
+        self, task: _Task, digest: bytes, proof: Proof, address: bytes, peer: str
+    ) -> None:
+        found: str | Failure
+        try:
+            if proof.user is None:
+                # A token cannot be guessed, so that nobody has to wait for those who try.
+                found = await self._with_token(digest, proof, address, peer)
+            else:
+                found = await self._in_turn(task, digest, proof, address, peer)
+        except Exception:  # noqa: BLE001 - whatever it is, it is for those who wait
+            found = Failure()
+        del self._under_way[digest]
+        for _, done in task.waiting:
+            done.callback(found)  # a failure is as good
+
+    async def _with_token(self, digest: bytes, proof: Proof, address: bytes, peer: str) -> str:
+        try:
+            return await self._check(digest, proof, peer)
+        except WrongLogin:
+            where = self._failures.of(address)
+            self._failures.say(peer, "anyone", where.failed(self._clock.seconds()))
+            if where.waiting == WAITING_MOST:
+                raise
+            where.waiting += 1
+            await deferLater(self._clock, where.delay(self._clock.seconds()))
+            where.waiting -= 1
+            raise
+
+    async def _in_turn(
+        self, task: _Task, digest: bytes, proof: Proof, address: bytes, peer: str
+    ) -> str:
+        """Check a password once it is the turn of its `address`."""
+        where = self._failures.of(address)
+        if where.waiting == WAITING_MOST:
+            raise Busy
+        where.waiting += 1
+        await where.turn.acquire()
+        try:
+            delay = where.delay(self._clock.seconds())
+            if delay:
+                await deferLater(self._clock, delay)
+            if not task.wanted():
+                raise WrongLogin
+            try:
+                return await self._check(digest, proof, peer)
+            except WrongLogin:
+                user = printable(proof.user or b"", 64)
+                self._failures.say(peer, user, where.failed(self._clock.seconds()))
+                raise
+        finally:
+            where.waiting -= 1
+            where.turn.release()
+
+    async def _check(self, digest: bytes, proof: Proof, peer: str) -> str:
+        """Ask the checkers, one after the other. Raises `WrongLogin`, and `Busy` if there is one
+        that cannot tell now."""
+        interface: Any = IBearerToken if proof.user is None else IUsernamePassword
+        for checker in self._checkers:
+            if interface not in checker.credentialInterfaces:
+                continue
+            version = _version(checker)
+            try:
+                avatar = await self._ask(checker, proof)
+            except UnauthorizedLogin:
+                continue
+            except (Busy, Stopped):
+                raise Busy from None
+            except Exception as problem:  # noqa: BLE001 - checkers raise what they like
+                self._say_once(checker, problem)
+                raise Busy from None
+            user = _name(avatar)
+            if user is not None:
+                _log.info("{peer} has logged in as {user}", peer=peer, user=printable(user, 64))
+                self._keep(digest, _Kept(user, self._until(), checker, version))
+                return user
+        raise WrongLogin
+
+    async def _ask(self, checker: Any, proof: Proof) -> Any:
+        credentials: Any = (
+            BearerToken(proof.secret)
+            if proof.user is None
+            else UsernamePassword(proof.user, proof.secret)
+        )
+        if not IBlockingChecker.providedBy(checker):
+            return await maybeDeferred(checker.requestAvatarId, credentials)
+        if len(self._slots.waiting) >= QUEUE_MOST:
+            raise Busy
+        await self._slots.acquire()
+        try:
+            return await self._workers.run(checker.check, credentials)
+        finally:
+            self._slots.release()
+
+    def _say_once(self, checker: Any, problem: Exception) -> None:
+        """Tell the log that a checker does not work."""
+        kind = type(checker).__name__, type(problem).__name__
+        if kind not in self._said:
+            self._said.add(kind)
+            # Its text may hold what was shown, so it stays untold.
+            _log.error("no login can be checked: {kind[0]} raised {kind[1]}", kind=kind)
+
+    # What is kept.
+
+    def _digest(self, proof: Proof) -> bytes:
+        kind = b"t" if proof.user is None else b"p%d:" % len(proof.user) + proof.user
+        return hmac.digest(self._key, kind + b"\0" + proof.secret, "sha256")
+
+    def _until(self) -> float:
+        now: float = self._clock.seconds()
+        return now + KEPT_SECONDS
+
+    def _keep(self, digest: bytes, kept: _Kept) -> None:
+        self._kept[digest] = kept
+        if len(self._kept) > KEPT_MOST:
+            self._kept.popitem(last=False)
+
+    def _recall(self, digest: bytes) -> str | None:
+        kept = self._kept.get(digest)
+        if kept is None:
+            return None
+        if kept.until < self._clock.seconds() or _version(kept.checker) != kept.version:
+            del self._kept[digest]
+            return None
+        return kept.user
+
+
+class _Task:
+    """A login that is being checked, and who waits for it."""
+
+    def __init__(self, waiting: list[tuple[Callable[[], bool], Deferred[str]]]) -> None:
+        self.waiting = waiting
+
+    def wanted(self) -> bool:
+        return any(wanted() for wanted, _ in self.waiting)
+
+
+def _version(checker: Any) -> object:
+    return checker.version() if IBlockingChecker.providedBy(checker) else None
+
+
+def _name(avatar: Any) -> str | None:
+    """The name of the user that a checker has told of; `None` if it is none that can be one."""
+    if isinstance(avatar, bytes):
+        try:
+            avatar = avatar.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+    return avatar if isinstance(avatar, str) and avatar and avatar.isprintable() else None
