@@ -5,8 +5,8 @@
 One big file by curl to /dev/null; a file of 1,000 bytes over connections that are kept alive, by
 wrk with one thread; and new connections, each with a handshake of its own, by `openssl s_time`;
 from the tcpdl daemon and from nginx with one worker, with the same certificate (ECDSA, P-256), in
-turn. The ratios are taken round by round. Then IDLE connections are opened to the daemon, on which a
-small file was fetched, and then the big one's first MiB: what its memory has grown by for each.
+turn. The ratios are taken round by round. Then IDLE connections are opened to the daemon, on which
+a small file was fetched, and then the big one's first MiB: what its memory has grown by for each.
 """
 
 from __future__ import annotations

@@ -134,6 +134,7 @@ class FrontDoor(LingeringProtocol):
     def _miss_tls(self) -> None:
         peer = peer_name(self.transport.getPeer())
         _log.info("{peer} speaks TLS, which this port does not (see --tls-cert)", peer=peer)
+        self._head = b""
         self.dataReceived = self.discard  # type: ignore[method-assign]
         self.finish()
 

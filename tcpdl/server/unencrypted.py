@@ -62,7 +62,8 @@ class ToHttps:
         """Answer a request. Raises `Refusal`."""
         request = exchange.request
         if not request.host:
-            raise Refusal(400, f"{SENTENCE}, and the request has no Host to say where")
+            sentence = f"{SENTENCE}, and the request has no Host to say where"
+            raise Refusal(400, sentence, fatal=False)
         path = request.path if request.path.startswith(b"/") else b"/"
         query = b"?" + request.query if request.query else b""
         where = f"https://{request.host}{(path + query).decode('ascii')}"

@@ -1,0 +1,124 @@
+"""Tests of SIGHUP: what is done, and that others keep what they had."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tcpdl.server import hangup
+from tcpdl.server.hangup import Hangups
+from tests.server.conftest import Log
+
+
+class Reactor:
+    """Remembers what is to be done in its time."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def callFromThread(self, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+    def turn(self) -> None:
+        while self.calls:
+            self.calls.pop(0)()
+
+
+@pytest.fixture(autouse=True)
+def before() -> Iterator[list[int]]:
+    """What the signal does before and after: it is counted."""
+    heard: list[int] = []
+    original = signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
+    yield heard
+    signal.signal(signal.SIGHUP, original)
+
+
+def hang_up() -> None:
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_it_is_done_while_the_service_runs(before: list[int]) -> None:
+    reactor, told = Reactor(), []
+    hangups = Hangups(reactor)
+    hangups.add(lambda: told.append("one"))
+    hangups.add(lambda: told.append("two"))
+    hang_up()
+    assert len(before) == 1
+    for _ in range(2):
+        hangups.startService()
+        hang_up()
+        assert told == [], "not within whatever ran at the moment"
+        reactor.turn()
+        assert told == ["one", "two"]
+        told.clear()
+        hangups.stopService()
+    hang_up()
+    reactor.turn()
+    assert told == []
+    assert len(before) == 2
+
+
+def test_nothing_to_do(before: list[int]) -> None:
+    hangups = Hangups(Reactor())
+    hangups.startService()
+    hang_up()
+    assert len(before) == 1
+    hangups.stopService()
+
+
+def test_somebody_else_took_it_over(before: list[int]) -> None:
+    hangups = Hangups(Reactor())
+    hangups.add(lambda: None)
+    hangups.startService()
+    other: Any = lambda *_: None  # noqa: E731
+    signal.signal(signal.SIGHUP, other)
+    hangups.stopService()
+    assert signal.getsignal(signal.SIGHUP) is other
+
+
+def test_not_in_the_main_thread(log: Log, before: list[int]) -> None:
+    hangups = Hangups(Reactor())
+    hangups.add(lambda: None)
+    thread = threading.Thread(target=hangups.startService)
+    thread.start()
+    thread.join()
+    hangups.stopService()
+    hang_up()
+    assert len(before) == 1
+    assert log.lines == ["SIGHUP has no effect: the daemon does not run in the main thread"]
+
+
+@pytest.mark.parametrize(
+    ("at_first", "later", "previous", "ends"),
+    [
+        (True, False, signal.SIG_DFL, True),
+        (True, True, signal.SIG_DFL, False),
+        (False, False, signal.SIG_DFL, False),
+        (True, False, signal.SIG_IGN, False),
+    ],
+)
+def test_the_terminal_is_gone(
+    at_first: bool, later: bool, previous: Any, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who closes the window that it runs in ends it; who sends the signal does not."""
+    signal.signal(signal.SIGHUP, previous)
+    killed: list[int] = []
+    reactor, told = Reactor(), []
+    hangups = Hangups(reactor)
+    hangups.add(lambda: told.append("read again"))
+    monkeypatch.setattr(hangup, "_has_terminal", lambda: at_first)
+    hangups.startService()
+    hang_up()
+    monkeypatch.setattr(hangup, "_has_terminal", lambda: later)
+    monkeypatch.setattr(os, "kill", lambda _, number: killed.append(number))
+    reactor.turn()
+    assert killed == ([signal.SIGHUP] if ends else [])
+    assert told == ([] if ends else ["read again"])
+    if ends:
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    hangups.stopService()
