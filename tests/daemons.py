@@ -21,6 +21,14 @@ SECONDS = 60.0
 """How long anything may take before it is taken for stuck."""
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Return once `condition` holds, which another process brings about without telling."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.005)
+
+
 class Log:
     """What a program prints, read as it comes."""
 

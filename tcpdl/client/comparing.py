@@ -16,7 +16,6 @@ from tcpdl import digest
 from tcpdl.client.accepting import Names, check_link
 from tcpdl.client.errors import TooLarge
 from tcpdl.client.listing import nonsense
-from tcpdl.client.receiving import cannot_write
 from tcpdl.client.size import check_size
 from tcpdl.client.tally import DELETE, JOIN, MAKE, SET, WRITE, Tally, Wishes
 from tcpdl.client.target import RECORD_SUFFIX, SUFFIX, part_name
@@ -25,6 +24,7 @@ from tcpdl.client.tree import (
     FOLDER_MODE,
     LocalTree,
     Removal,
+    cannot_go_on,
     ends_all,
     is_temporary,
     open_file,
@@ -440,7 +440,7 @@ class Pass:
 
     def _failed(self, name: bytes, error: OSError) -> None:
         if ends_all(error):
-            raise cannot_write(error) from error
+            raise cannot_go_on(name, error) from error
         self._tally.leave_out(name, f"it cannot be written: {reason(error)}")
 
 

@@ -36,7 +36,6 @@ from tcpdl.client.errors import (
 )
 from tcpdl.client.filters import Filters, Rule
 from tcpdl.client.listing import nonsense
-from tcpdl.client.receiving import cannot_write
 from tcpdl.client.session import Session
 from tcpdl.client.shares import Reader, Sessions, next_turn
 from tcpdl.client.tally import Tally, Wishes
@@ -44,6 +43,7 @@ from tcpdl.client.target import Target
 from tcpdl.client.tree import (
     FILE_MODE,
     LocalTree,
+    cannot_go_on,
     ends_all,
     is_empty,
     open_file,
@@ -296,13 +296,20 @@ class _Run:
             try:
                 self._fetch(entry, tree)
             except OSError as error:
-                if ends_all(error):
-                    raise cannot_write(error) from error
-                self._tally.leave_out(entry.name, f"it cannot be written: {reason(error)}")
+                self._cannot_write(entry.name, error)
+            except CannotWrite as error:
+                if not isinstance(error.__cause__, OSError):
+                    raise cannot_go_on(entry.name, error) from error
+                self._cannot_write(entry.name, error.__cause__)
             except (NothingThere, NotAllowed, Changed, ServerFailed, TooLarge) as error:
                 self._tally.leave_out(entry.name, str(error))
             else:
                 passed.written(entry.name, entry.size)
+
+    def _cannot_write(self, name: bytes, error: OSError) -> None:
+        if ends_all(error):
+            raise cannot_go_on(name, error) from error
+        self._tally.leave_out(name, f"it cannot be written: {reason(error)}")
 
     def _fetch(self, entry: Entry, tree: LocalTree) -> None:
         # It takes a while to load, and many trees have no large file.

@@ -54,6 +54,12 @@ def ends_all(error: OSError) -> bool:
     return error.errno in _ENDS_ALL
 
 
+def cannot_go_on(name: bytes, error: OSError | CannotWrite) -> CannotWrite:
+    """That `error` was met with the file or folder `name`, and would be with any other."""
+    why = error if isinstance(error, CannotWrite) else f"cannot write: {reason(error)}"
+    return CannotWrite(f"{printable(name)}: {why}")
+
+
 def reason(error: OSError) -> str:
     """`error` in words."""
     return os.strerror(error.errno or errno.EIO).lower()
