@@ -83,8 +83,8 @@ class Daemon(MultiService):
     def encrypt_with(self, credentials: Credentials) -> None:
         """Have ports that are to speak TLS prove themselves with these, which are read again when
         they change, and on SIGHUP."""
-        _log.info("the certificate is {pin}", pin=credentials.pin)
         self.credentials = credentials
+        self.at_start(credentials.begin)
         self.hangups.add(credentials.reload)
         self.addService(Renewing(credentials, self._reactor))
 

@@ -61,10 +61,16 @@ class Credentials:
         """Raises `BadCertificate`."""
         self._files = files
         self._seen = self._loaded = self._stamps()
-        self._context, self.pin = _load(files)
+        self._context, self.pin, self._complaints = _load(files)
 
     pin: str
     """By which a client can know this certificate, whoever signed it."""
+
+    def begin(self) -> None:
+        """Tell the log what the certificate is, and what is not as it should be with it."""
+        _log.info("the certificate is {pin}", pin=self.pin)
+        for complaint in self._complaints:
+            _log.warn("{complaint}", complaint=complaint)
 
     def context(self) -> ssl.SSLContext:
         """What a connection that begins now is encrypted with."""
@@ -75,11 +81,11 @@ class Credentials:
         no use, so do those to come, and the log says why."""
         stamps = self._stamps()
         try:
-            self._context, self.pin = _load(self._files)
+            self._context, self.pin, self._complaints = _load(self._files)
         except BadCertificate as problem:
             _log.warn("the certificate stays what it was: {why}", why=problem)
         else:
-            _log.info("new connections have the certificate {pin}", pin=self.pin)
+            self.begin()
         self._seen = self._loaded = stamps
 
     def look(self) -> None:
@@ -126,8 +132,8 @@ def _stamp(path: str) -> object:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _load(files: Files) -> tuple[ssl.SSLContext, str]:
-    """What the files are good for, and the pin. Raises `BadCertificate`."""
+def _load(files: Files) -> tuple[ssl.SSLContext, str, list[str]]:
+    """What the files are good for, the pin, and complaints. Raises `BadCertificate`."""
     chain = _read(files.certificate)
     at = chain.find(_BEGIN)
     end = chain.find(_END, at)
@@ -151,8 +157,7 @@ def _load(files: Files) -> tuple[ssl.SSLContext, str]:
         raise BadCertificate(f"{files.certificate} holds no certificate: {error}") from None
     if files.client_ca is not None:
         _trust(context, files.client_ca)
-    _complain(first, files)
-    return context, f"sha256:{hashlib.sha256(der).hexdigest()}"
+    return context, f"sha256:{hashlib.sha256(der).hexdigest()}", _complaints(first, files)
 
 
 def _read(path: str) -> str:
@@ -190,21 +195,21 @@ def _trust(context: ssl.SSLContext, client_ca: str) -> None:
     context.verify_mode = ssl.CERT_OPTIONAL
 
 
-def _complain(certificate: str, files: Files) -> None:
-    """Warn of what is not as it should be, but works."""
+def _complaints(certificate: str, files: Files) -> list[str]:
+    """What is not as it should be, but works."""
     from cryptography import x509
 
+    found = []
     with suppress(OSError):  # it may be replaced at this moment
         if os.stat(files.key).st_mode & stat.S_IROTH:
-            _log.warn("{key} can be read by all: chmod o-r {key}", key=files.key)
+            found.append(f"{files.key} can be read by all: chmod o-r {files.key}")
     try:
         parsed = x509.load_pem_x509_certificate(certificate.encode("ascii"))
     except ValueError as error:
         raise BadCertificate(f"{files.certificate} is of no use: {error}") from None
     now = datetime.fromtimestamp(time.time(), timezone.utc)
     if parsed.not_valid_after_utc < now:
-        ended = parsed.not_valid_after_utc
-        _log.warn("the certificate {path} ended on {ended}", path=files.certificate, ended=ended)
+        found.append(f"the certificate {files.certificate} ended {parsed.not_valid_after_utc}")
     elif parsed.not_valid_before_utc > now:
-        begins = parsed.not_valid_before_utc
-        _log.warn("the certificate {path} begins on {it}", path=files.certificate, it=begins)
+        found.append(f"the certificate {files.certificate} begins {parsed.not_valid_before_utc}")
+    return found

@@ -148,21 +148,21 @@ def test_authorities(files: Files, tmp_path: Path) -> None:
 
 def test_a_key_for_all_to_read(files: Files, log: Log) -> None:
     os.chmod(files.key, 0o640)
-    Credentials(files)
-    assert log.lines == []
+    Credentials(files).begin()
+    assert log.lines == [f"the certificate is {localhost().pin}"]
     os.chmod(files.key, 0o644)
-    Credentials(files)
-    assert log.lines == [f"{files.key} can be read by all: chmod o-r {files.key}"]
+    Credentials(files).begin()
+    assert log.lines[2:] == [f"{files.key} can be read by all: chmod o-r {files.key}"]
 
 
 @pytest.mark.parametrize(
-    ("days", "said"), [((-10, -1), "ended on"), ((1, 10), "begins on"), ((-1, 1), None)]
+    ("days", "said"), [((-10, -1), "ended 2"), ((1, 10), "begins 2"), ((-1, 1), None)]
 )
 def test_at_another_time(days: tuple[int, int], said: str | None, tmp_path: Path, log: Log) -> None:
     certificate, key = make(days=days).write(tmp_path)
-    Credentials(locate(str(certificate), str(key)))
-    assert len(log.lines) == (said is not None)
-    assert said is None or said in log.lines[0]
+    Credentials(locate(str(certificate), str(key))).begin()
+    assert len(log.lines) == 1 + (said is not None)
+    assert said is None or said in log.lines[1]
 
 
 # Renewal.
@@ -216,7 +216,7 @@ def test_renewal(renewed: Renewed, log: Log) -> None:
     clock.advance(LOOK_SECONDS)
     assert credentials.pin == new.pin
     assert credentials.context() is not before
-    assert log.lines == [f"new connections have the certificate {new.pin}"]
+    assert log.lines == [f"the certificate is {new.pin}"]
 
     renewing.stopService()
     assert clock.getDelayedCalls() == []
