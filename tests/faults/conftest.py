@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemons import Daemon, daemon_of
-from tests.faults.fetching import DIALECTS
+from tests.faults.fetching import TLS, WAYS
 
 SIZE = 6_000_000
 
@@ -48,12 +48,23 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def daemon(root: Path) -> Iterator[Daemon]:
     """A daemon that cannot read more than any user could."""
-    with daemon_of(root, before=become_ordinary) as running:
+    with daemon_of(root, *encrypting(root), before=become_ordinary) as running:
         yield running
 
 
-@pytest.fixture(params=DIALECTS)
-def dialect(request: pytest.FixtureRequest) -> str:
-    """Each dialect in turn."""
+def encrypting(root: Path) -> tuple[str, str]:
+    """The options with which a daemon that serves `root` speaks TLS as well."""
+    return "--tls=self-signed", f"--state-dir={root.parent}"
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    """Each dialect in turn, as it is and under TLS."""
     name: str = request.param
     return name
+
+
+@pytest.fixture
+def dialect(way: str) -> str:
+    """The dialect of `way`."""
+    return way.removesuffix(TLS)

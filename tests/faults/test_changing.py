@@ -10,7 +10,7 @@ import pytest
 
 from tcpdl.wire import native
 from tests.daemons import Daemon, daemon_of
-from tests.faults.conftest import SIZE, become_ordinary, bytes_of
+from tests.faults.conftest import SIZE, become_ordinary, bytes_of, encrypting
 from tests.faults.fetching import Fetch, How, Outcome, fetch
 
 OLD = bytes_of(SIZE, 1)
@@ -22,7 +22,7 @@ NOTHING = b""
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     root = tmp_path_factory.mktemp("changing") / "root"
     root.mkdir()
-    with daemon_of(root, before=become_ordinary) as running:
+    with daemon_of(root, *encrypting(root), before=become_ordinary) as running:
         yield running
 
 
@@ -78,22 +78,22 @@ CHANGES: dict[Change, tuple[bool, bytes | None]] = {
 """Whether what was promised can still be had after a change, and what the file is then."""
 
 
-def changed(daemon: Daemon, dialect: str, change: Change) -> Outcome:
+def changed(daemon: Daemon, way: str, change: Change) -> Outcome:
     """What a download comes to during which the file changes when a quarter of it has come."""
-    folder = daemon.root / f"{dialect}-{change.__name__}"
+    folder = daemon.root / f"{way}-{change.__name__}"
     folder.mkdir()
     path = folder / "file"
     path.write_bytes(OLD)
-    with Fetch(daemon.port, dialect, f"{folder.name}/file") as download:
+    with Fetch(daemon.port, way, f"{folder.name}/file") as download:
         download.read(SIZE // 4)
         change(path)
         return download.finish()
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_while_it_is_sent(daemon: Daemon, dialect: str, change: Change) -> None:
+def test_while_it_is_sent(daemon: Daemon, way: str, dialect: str, change: Change) -> None:
     promise_kept, now = CHANGES[change]
-    outcome = changed(daemon, dialect, change)
+    outcome = changed(daemon, way, change)
     assert OLD.startswith(outcome.content) or change in (write_over, begin_anew)
     if dialect == "native" and change is not rename_parent:
         # It takes no chance: any change may be one of the bytes. Of a run that cannot be finished,
@@ -108,7 +108,7 @@ def test_while_it_is_sent(daemon: Daemon, dialect: str, change: Change) -> None:
     else:
         assert outcome.how is How.RESET
         assert len(outcome.content) < SIZE or dialect == "raw"
-    after = fetch(daemon.port, dialect, f"{dialect}-{change.__name__}/file")
+    after = fetch(daemon.port, way, f"{way}-{change.__name__}/file")
     if now is None:
         assert after.content == NOTHING or after.status == 404
         assert after.status == {"raw": 0, "http": 404, "native": after.status}[dialect]

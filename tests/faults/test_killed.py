@@ -12,19 +12,18 @@ import pytest
 
 from tests.daemons import SECONDS, daemon_of, until
 from tests.faults.between import Between, size_of
-from tests.faults.conftest import SIZE, bytes_of
-from tests.faults.fetching import DIALECTS, Fetch, How
+from tests.faults.conftest import SIZE, bytes_of, encrypting
+from tests.faults.fetching import Fetch, How
 
 MIB = 1 << 20
 LARGE = 24 * MIB
 CHUNK = MIB
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_nothing_looks_whole(root: Path, dialect: str) -> None:
+def test_nothing_looks_whole(root: Path, way: str) -> None:
     content = bytes_of(SIZE)
     (root / "file").write_bytes(content)
-    with daemon_of(root) as daemon, Fetch(daemon.port, dialect, "file") as download:
+    with daemon_of(root, *encrypting(root)) as daemon, Fetch(daemon.port, way, "file") as download:
         download.read(SIZE // 4)
         daemon.process.kill()
         daemon.process.wait()

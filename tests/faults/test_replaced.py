@@ -15,7 +15,7 @@ import pytest
 
 from tcpdl.wire import native
 from tests.daemons import SECONDS, Daemon, daemon_of
-from tests.faults.conftest import bytes_of
+from tests.faults.conftest import bytes_of, encrypting
 from tests.faults.fetching import How, fetch
 
 DOWNLOADS = 100
@@ -36,15 +36,15 @@ for count in itertools.count():
 """Replaces a file by versions of it in turn, until its input ends."""
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon that serves what is in memory, where there is such a place: a file system on a disk
     begins to write whenever a file is replaced."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tmp_path
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tmp_path_factory.mktemp("replaced")
     with TemporaryDirectory(prefix="tcpdl-test-", dir=memory) as folder:
         root = Path(folder, "root")
         root.mkdir()
-        with daemon_of(root) as running:
+        with daemon_of(root, *encrypting(root)) as running:
             yield running
 
 
@@ -69,12 +69,14 @@ def replaced(path: Path, versions: list[bytes]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("sizes", [(1000, 1000), (1000, 3000), (120_000, 200_000)])
-def test_each_download_is_one_version(sizes: tuple[int, int], dialect: str, daemon: Daemon) -> None:
+def test_each_download_is_one_version(
+    sizes: tuple[int, int], way: str, dialect: str, daemon: Daemon
+) -> None:
     versions = [bytes_of(size, seed) for seed, size in enumerate(sizes)]
     seen: Counter[int] = Counter()
     with replaced(daemon.root / "file", versions):
         for _ in range(DOWNLOADS):
-            outcome = fetch(daemon.port, dialect, "file")
+            outcome = fetch(daemon.port, way, "file")
             if dialect == "native" and outcome.how is How.ERROR:
                 assert outcome.status == native.CHANGED  # which is as good: nothing looked whole
             else:
