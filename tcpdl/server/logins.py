@@ -78,7 +78,7 @@ class Logins:
         self._checkers = [adapted(checker) for checker in checkers]
         self._workers = workers
         self._clock: Any = clock
-        self._failures = Failures(clock.seconds)
+        self._failures = Failures(lambda: self._clock.seconds())  # which is set when it runs
         self._slots = DeferredSemaphore(AT_ONCE)
         self._key = secrets.token_bytes(32)
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()

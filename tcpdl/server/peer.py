@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
@@ -67,8 +68,12 @@ def is_near(address: object) -> bool:
     """Whether `address` is one of this machine's own, as far as that can be seen from it."""
     if not isinstance(address, (IPv4Address, IPv6Address)):
         return True
+    return _is_loopback(address.host)
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(host: str) -> bool:
     try:
-        found = ipaddress.ip_address(address.host.partition("%")[0].removeprefix("::ffff:"))
+        return ipaddress.ip_address(host.partition("%")[0].removeprefix("::ffff:")).is_loopback
     except ValueError:
         return False
-    return found.is_loopback

@@ -9,6 +9,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from twisted.internet.task import Clock
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.server.access import AccessLog
+from tcpdl.server.admission import Admission
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.http import HttpFactory
 from tcpdl.server.http_answers import HttpAnswers
@@ -236,8 +238,15 @@ class HttpServer:
     """A folder, and connections that speak HTTP for it on a clock moved by hand."""
 
     def __init__(
-        self, root: Path, connect: Connect, *, hidden: bool = False, **options: Any
+        self,
+        root: Path,
+        connect: Connect,
+        *,
+        hidden: bool = False,
+        admit: Callable[[Any], Admission] | None = None,
+        **options: Any,
     ) -> None:
+        """`admit` makes, of this, what says who may read what."""
         self.root = root
         self.clock = Clock()
         self.deadlines = Deadlines(self.clock)
@@ -246,7 +255,10 @@ class HttpServer:
         self.work = Work()
         self.access = AccessLog(self.clock)
         workers: Any = self.work
-        self.answers = HttpAnswers(self.directory, self.digests, workers, **options)
+        self.admission = admit(self) if admit is not None else None
+        self.answers = HttpAnswers(
+            self.directory, self.digests, workers, admission=self.admission, **options
+        )
         self.factory = HttpFactory(self.answers, self.deadlines, self.access)
         self._connect = connect
 

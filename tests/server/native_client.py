@@ -19,6 +19,7 @@ from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.native import NativeFactory
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
+from tcpdl.wire.login import Login
 from tcpdl.wire.native import SHA256, DigestList, FileInfo, Request
 from tests.server.conftest import Connect, Connection, move
 
@@ -70,7 +71,7 @@ class Client:
         self._heard = Incoming(State.ANSWER)
         self._fed = 0
 
-    def say(self, *parts: bytes | Request) -> None:
+    def say(self, *parts: bytes | Request | Login) -> None:
         said = (part if isinstance(part, bytes) else native.encode(part) for part in parts)
         self.connection.say(b"".join(said))
 

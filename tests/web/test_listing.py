@@ -23,7 +23,7 @@ from tcpdl.web.listing import (
     items_of,
     utc,
 )
-from tcpdl.web.urls import escaped
+from tcpdl.web.urls import PageLink, escaped
 from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LINK, LISTED, Entry
 
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: not {0, 47} & set(name))
@@ -250,3 +250,11 @@ def test_json_tells_every_byte_of_a_name(names: list[bytes]) -> None:
 )
 def test_times_are_told_from_one_end_of_what_there_is_to_the_other(seconds: int, text: str) -> None:
     assert utc(seconds) == text
+
+
+def test_hrefs_of_what_is_asked_for_with_a_link() -> None:
+    link = PageLink("until=99&signed=abc", 1)
+    items = [file("a b"), folder("c")]
+    assert hrefs_of(items, link) == ["a%20b?until=99&signed=abc", "c/?until=99&signed=abc"]
+    listed = json.loads(as_json("/a/", items, link))
+    assert [entry["href"] for entry in listed["entries"]] == hrefs_of(items, link)

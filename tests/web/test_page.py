@@ -22,6 +22,7 @@ from tcpdl.web.page import (
     problem_page,
 )
 from tcpdl.web.rows import BLOCK, human
+from tcpdl.web.urls import PageLink
 from tcpdl.wire.text import printable
 
 SITE = Site("http", "files.example:8080", "1.2.3", "ab" * 32)
@@ -390,3 +391,54 @@ def test_every_id_is_there_once_and_every_label_has_its_field() -> None:
             assert label["for"] in ids
         for _, attributes in page.elements:
             assert attributes.get("aria-labelledby", ids[0]) in ids
+
+
+LINK = PageLink("until=99&signed=abc", 1)
+BY_LINK = SITE._replace(link=LINK)
+QUERY = "?until=99&signed=abc"
+
+
+def test_page_of_a_folder_that_was_asked_for_with_a_link() -> None:
+    items = [file(b"a b"), Item(b"sub", "folder", 0, 0, ""), Item(b"x", "left-out", 0, 0, "why")]
+    page = folder(items, site=BY_LINK, sort="size", wanted="b", readme=b"[there](a%20b)")
+    hrefs = page.hrefs()
+    for expected in (f"a%20b{QUERY}", f"sub/{QUERY}", f"/a/{QUERY}", f"../{QUERY}"):
+        assert expected in hrefs
+    assert "?sort=size&until=99&signed=abc" in hrefs
+    assert hrefs.count("/") == 2  # what is above the place opens nothing
+    # What a form asks has no other query than its own fields.
+    assert page.asked_about() == ["a%20b"]
+    passed = [(one.get("name"), one.get("value")) for one in page.of("input")]
+    forms = len(page.of("form"))
+    assert forms == 4
+    assert passed.count(("until", "99")) == passed.count(("signed", "abc")) == forms
+    assert f"tcpdl mirror 'files.example:8080/a/b{QUERY}' b" in page.text
+    assert f"curl -f 'http://files.example:8080/a/b/{QUERY}&archive=tar' | tar x" in page.text
+    check_no_inline(page)
+
+
+def test_the_place_of_a_link_has_no_way_up() -> None:
+    at_the_top = folder([], (b"a",), site=BY_LINK)
+    assert "../" in at_the_top.hrefs()
+    assert f"../{QUERY}" not in at_the_top.hrefs()
+    everything = folder([], (b"a",), site=SITE._replace(link=LINK._replace(depth=0)))
+    assert f"../{QUERY}" in everything.hrefs()
+    assert f"/{QUERY}" in everything.hrefs()
+
+
+def test_page_of_a_file_that_was_asked_for_with_a_link() -> None:
+    page = Page(file_page(BY_LINK, (b"a", b"b.png"), 5, 0, None))
+    hrefs = page.hrefs()
+    for expected in (
+        *(f"b.png{QUERY}", "b.png?download&until=99&signed=abc", f"/a/{QUERY}"),
+        "?info&digest=sha256&until=99&signed=abc",
+    ):
+        assert expected in hrefs
+    assert [image["src"] for image in page.of("img")] == [f"b.png{QUERY}"]
+    assert f"tcpdl get 'files.example:8080/a/b.png{QUERY}'" in page.text
+
+
+def test_no_page_without_a_link_has_one() -> None:
+    for page in (folder([file(b"a")]), Page(file_page(SITE, (b"a",), 5, 0, None))):
+        assert "until" not in str(page.elements)
+        assert "signed" not in str(page.elements)

@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from tcpdl.web.readme import LONGEST, rendered
+from tcpdl.web.urls import PageLink
 
 
 class Parts(HTMLParser):
@@ -134,3 +136,29 @@ def test_whatever_it_holds_it_makes_harmless_elements_only(text: str) -> None:
         assert set(attributes) <= {"href", "src", "alt", "title", "id", "class", "start", "loading"}
         assert str(attributes.get("id", "readme-")).startswith("readme-")
         assert urlsplit(attributes.get("src") or "").netloc == ""
+
+
+@pytest.mark.parametrize(
+    ("href", "expected"),
+    [
+        ("a.txt", "a.txt?until=99&signed=abc"),
+        ("sub/#part", "sub/?until=99&signed=abc#part"),
+        ("a.txt?info", "a.txt?info&until=99&signed=abc"),
+        ("../up", "../up?until=99&signed=abc"),
+        ("/top", "/top"),
+        ("//other.example/x", "//other.example/x"),
+        ("https://other.example/x", "https://other.example/x"),
+        ("mailto:ann@example.org", "mailto:ann@example.org"),
+        ("#part", "#readme-part"),
+    ],
+)
+def test_a_link_is_passed_on_to_what_is_below_and_nobody_else(href: str, expected: str) -> None:
+    link = PageLink("until=99&signed=abc", 1)
+    text = f"[there]({href})".encode()
+    assert f'<a href="{escape(expected)}">' in rendered(text, link)
+    assert "signed" not in rendered(text)
+
+
+def test_images_are_asked_for_with_the_link() -> None:
+    link = PageLink("until=99&signed=abc", 1)
+    assert 'src="a.png?until=99&amp;signed=abc"' in rendered(b"![it](a.png)", link)

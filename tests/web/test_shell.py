@@ -19,6 +19,7 @@ from tcpdl.web.shell import (
     folder_lines,
     quoted,
 )
+from tcpdl.web.urls import PageLink
 
 BASH = shutil.which("bash")
 needs_bash = pytest.mark.skipif(BASH is None, reason="bash is not installed")
@@ -158,3 +159,19 @@ def test_the_client_is_fetched_checked_and_used() -> None:
     ]
     folder = client_lines(Place("http", "h", (b"d",), True), "ab" * 32)
     assert folder[0].text.endswith("python3 tcpdl.pyz mirror h:80/d d")
+
+
+def test_lines_for_what_is_asked_for_with_a_link() -> None:
+    link = PageLink("until=99&signed=a-_b", 1)
+    query = "?until=99&signed=a-_b"
+    found = texts(Place("http", "h:81", (b"a", b"b?c"), False, link), b"\0" * 32)
+    assert found["tcpdl"] == f"tcpdl get 'h:81/a/b%3Fc{query}'"
+    assert found["curl"] == f"curl -fo 'b?c' 'http://h:81/a/b%3Fc{query}'"
+    assert found["wget"] == f"wget -O 'b?c' 'http://h:81/a/b%3Fc{query}'"
+    assert found["nc"] == f"printf '%s\\n' 'a/b?c{query}' | nc -N h 81 > 'b?c'"
+    assert "signed" not in found["check"]
+    folder = Place("http", "h:81", (b"a",), True, link)
+    assert {line.title: line.text for line in folder_lines(folder)} == {
+        "tcpdl": f"tcpdl mirror 'h:81/a{query}' a",
+        "tar": f"curl -f 'http://h:81/a/{query}&archive=tar' | tar x",
+    }
