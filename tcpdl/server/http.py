@@ -78,7 +78,7 @@ class Http(AnsweringProtocol):
         self._in_a_row = 0
         if not self._answering:
             self._go()
-        elif self._requests.buffered > HEAD_MOST and not self._paused:
+        if self._answering and self._requests.buffered > HEAD_MOST and not self._paused:
             self._paused = True
             self.transport.pauseProducing()
 
@@ -96,6 +96,7 @@ class Http(AnsweringProtocol):
             while not (self._answering or self._ended):
                 request = self._requests.next()
                 if request is None:
+                    self._read_on()
                     self._wait()
                     return
                 self._begin(request)
@@ -140,11 +141,15 @@ class Http(AnsweringProtocol):
         if not self.keep_alive:
             self._end()
             return
-        if self._paused:
-            self._paused = False
-            self.transport.resumeProducing()
+        self._read_on()
         if not self._looping:
             self._go()
+
+    def _read_on(self) -> None:
+        """Read again, if so much was answered of what has come that more of it is wanted."""
+        if self._paused and self._requests.buffered <= HEAD_MOST:
+            self._paused = False
+            self.transport.resumeProducing()
 
     def _wait(self) -> None:
         """Nothing is left to be answered: how long may the next request take? Raises `Refusal`."""

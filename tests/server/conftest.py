@@ -202,7 +202,35 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         peer = socket.create_connection(listener.getsockname())
         ours, _ = listener.accept()
+    for sock in (ours, peer):  # as those of a daemon; what is sent is there at once
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return ours, peer
+
+
+def connected(
+    kind: str = "pair",
+    *,
+    sndbuf: int | None = None,
+    protocol: Any = None,
+    clock: Clock | None = None,
+    host: str = "127.0.0.1",
+    **options: Any,
+) -> Connection:
+    """A connection from `host` that is served by `protocol`, over a socket of this `kind`."""
+    ours, peer = _tcp_pair() if kind == "tcp" else socket.socketpair()
+    if sndbuf is not None:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
+    protocol = protocol or Recorder()
+    reactor = StubReactor(clock)
+    server = SimpleNamespace(_realPortNumber=0)
+    local: Any = UNIXTlsFileTransport if "tls" in options else UNIXFileTransport
+    other: Any = TlsFileTransport if "tls" in options else FileTransport
+    if kind == "unix":
+        transport = local(ours, protocol, "", server, 0, reactor, **options)
+    else:
+        transport = other(ours, protocol, (host, 1), server, 0, reactor, **options)
+    protocol.makeConnection(transport)
+    return Connection(transport, protocol, reactor, peer)
 
 
 @pytest.fixture
@@ -210,29 +238,8 @@ def connect() -> Iterator[Connect]:
     """Makes connections. At the end none may still ask to write: that would be a busy loop."""
     made: list[Connection] = []
 
-    def make(
-        kind: str = "pair",
-        *,
-        sndbuf: int | None = None,
-        protocol: Any = None,
-        clock: Clock | None = None,
-        host: str = "127.0.0.1",
-        **options: Any,
-    ) -> Connection:
-        ours, peer = _tcp_pair() if kind == "tcp" else socket.socketpair()
-        if sndbuf is not None:
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
-        protocol = protocol or Recorder()
-        reactor = StubReactor(clock)
-        server = SimpleNamespace(_realPortNumber=0)
-        local: Any = UNIXTlsFileTransport if "tls" in options else UNIXFileTransport
-        other: Any = TlsFileTransport if "tls" in options else FileTransport
-        if kind == "unix":
-            transport = local(ours, protocol, "", server, 0, reactor, **options)
-        else:
-            transport = other(ours, protocol, (host, 1), server, 0, reactor, **options)
-        made.append(Connection(transport, protocol, reactor, peer))
-        protocol.makeConnection(transport)
+    def make(*args: Any, **options: Any) -> Connection:
+        made.append(connected(*args, **options))
         return made[-1]
 
     yield make

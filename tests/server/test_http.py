@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -150,7 +152,7 @@ def test_a_client_that_asks_much_and_reads_nothing(server: HttpServer) -> None:
     taken = client.push(requests)
     assert taken < 1_000_000
     buffered = client.protocol._requests.buffered
-    assert buffered <= HEAD_MOST + 2 * client.connection.transport.bufferSize
+    assert buffered <= HEAD_MOST + client.connection.transport.bufferSize
     assert client.connection.transport.unsent <= UNSENT_MOST + 1024
     assert not client.connection.wants_to_read
 
@@ -167,6 +169,23 @@ def test_a_client_that_asks_much_and_reads_nothing(server: HttpServer) -> None:
     assert count == 150_000 * one
     assert client.connection.wants_to_read
     assert client.protocol._requests.buffered == 0
+
+
+def test_a_client_that_asks_faster_than_it_is_answered(server: HttpServer) -> None:
+    """It takes all that it is sent; what it asks for is read no faster than it is answered."""
+    client = server.connect()
+    connection, requests = client.connection, SMALL * 5000
+    most = HEAD_MOST + connection.transport.bufferSize
+    sent = 0
+    while sent < len(requests) or client.protocol._requests.buffered:
+        with suppress(BlockingIOError):
+            sent += connection.peer.send(requests[sent:], socket.MSG_DONTWAIT)
+        connection.read_turn()  # one in each turn of the reactor
+        server.clock.advance(0)
+        connection.write_turn()
+        connection.take()
+        assert client.protocol._requests.buffered <= most
+    assert connection.drain().count(b"small content") == 5000
 
 
 @pytest.mark.parametrize("target", ["/small", "/folder/?format=json", "/absent"])
