@@ -93,11 +93,16 @@ class Session(Line):
         if the login must not be sent there."""
         super().open()
         if not self._begun:
-            self._begun = True
             greeting = native.preface(digest.AVAILABLE)
-            if (login := self.login) is not None:
+            try:
+                login = self.login
+            except BaseException:
+                self.close()
+                raise
+            if login is not None:
                 greeting += native.encode(login.message)
             self._out[:0] = greeting
+            self._begun = True
 
     def ask(self, make: Callable[[int], Request]) -> int:
         """Queue the request that `make` makes of an id; return that id. `flush` sends it."""

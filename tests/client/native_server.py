@@ -15,6 +15,7 @@ from tcpdl import digest
 from tcpdl.client.url import Location
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
+from tcpdl.wire.login import Login
 from tcpdl.wire.native import (
     ANY_TAG,
     Chunk,
@@ -104,12 +105,15 @@ class NativeServer:
         """Damages what is sent."""
         self.hears: Line | None = None
         """Damages what is received; what is not understood then is nobody's fault."""
+        self.most: int | None = None
+        """Answers after which a connection is ended."""
         self.lag = 0
         """Runs by which digests come later than their own."""
         self.connections = 0
         self.payload = 0
         """File bytes that were sent."""
         self.asked: list[Asked] = []
+        self.logins: list[Login] = []
         self.failure: BaseException | None = None
         self._shift = shift
         self._algorithms = algorithms
@@ -287,7 +291,7 @@ class _Connection:
         self._sock = sock
         self._number = number
         self._left, self._ending = cut or (1 << 62, Ending.FIN)
-        self._sent = self._received = 0
+        self._sent = self._received = self._answered = 0
 
     def run(self) -> None:
         try:
@@ -305,6 +309,9 @@ class _Connection:
         while data := self._sock.recv(65536):
             incoming.feed(self._heard(data))
             while (request := self._next(incoming)) is not None:
+                if isinstance(request, Login):
+                    self._server.logins.append(request)
+                    continue
                 if not algorithm:
                     algorithm = self._server.choose(incoming.digests)
                     self._send(native.preface(algorithm))
@@ -319,6 +326,9 @@ class _Connection:
                     pieces = self._server.hook(asked, iter(pieces))
                 for piece in pieces:
                     self._give(piece)
+                self._answered += 1
+                if self._answered == self._server.most:
+                    self._end(Ending.FIN)
 
     def _heard(self, data: bytes) -> bytes:
         before, self._received = self._received, self._received + len(data)

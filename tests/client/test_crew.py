@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tcpdl.client.crew import SLOW_AFTER, USELESS_AFTER, Crew
+from tcpdl.client.crew import SLOW_AFTER, USELESS_AFTER, Crew, Standing
+from tcpdl.client.errors import ConnectionBroken, ServerFailed
+from tcpdl.client.patience import PAUSES
 
 NOW = 1000.0
 MIB = 1 << 20
@@ -50,3 +52,34 @@ def test_those_that_others_wait_for_in_vain(
     one: Any = SimpleNamespace(_workers=workers)
     Crew._stop_useless(one)
     assert [worker.interrupted for worker in workers] == stopped
+
+
+def test_standing() -> None:
+    """How often a server may refuse a connection beside others, and when it is asked again."""
+    standing = Standing()
+    for failed, pause in enumerate(PAUSES):
+        now = 100.0 * failed
+        assert standing.takes_another(now)
+        standing.refused(now, ConnectionBroken("x"))
+        assert not standing.takes_another(now + pause * 0.9)
+        assert standing.takes_another(now + pause * 1.1) == (failed + 1 < len(PAUSES))
+    standing.was_useful()
+    assert standing.takes_another(1000.0)
+
+
+def test_standing_of_a_server_that_says_how_long() -> None:
+    standing = Standing()
+    error = ServerFailed("x")
+    error.wait = 5.0
+    standing.refused(0.0, error)
+    standing.refused(1.0, ConnectionBroken("x"))
+    assert not standing.takes_another(4.9)
+    assert standing.takes_another(5.1)
+
+
+def test_standing_of_a_server_that_takes_none() -> None:
+    """It has said so, and that one of its connections is of use does not take that back."""
+    standing = Standing()
+    standing.close()
+    standing.was_useful()
+    assert not standing.takes_another(1000.0)
