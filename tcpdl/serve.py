@@ -108,7 +108,7 @@ def _welcome(root: str, daemon: Daemon) -> Iterator[str]:
                 continue
             here = shlex.quote(name)
             url = f"{server}/{quote_from_bytes(os.fsencode(name))}"
-            if daemon.credentials is not None:
+            if daemon.credentials is not None and service.tls:
                 yield f"  https://{server}/"
                 pin = daemon.credentials.pin
                 yield f"  tcpdl get {shlex.quote(f'tcpdls://{url}')} --pin {pin}"

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 
-from tcpdl.server.listening import CannotListen
+from tcpdl.server.listening import CannotListen, Listening
 from tcpdl.service import Options, make_daemon
 from tests.certificates import localhost, make
 
@@ -108,3 +108,27 @@ def test_a_key_that_does_not_fit(tmp_path: Path, pair: tuple[str, str]) -> None:
     with pytest.raises(CannotListen, match=r"no TLS: the key in .* is not that of"):
         make_daemon(options, reactor)
     assert reactor.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "ours"),
+    [
+        ("tcp:0", True),
+        ("unix:{folder}/socket", True),
+        ("ssl:0:privateKey={key}:certKey={certificate}", False),
+        ("haproxy:tcp:0", False),
+    ],
+)
+def test_endpoints_of_twisted(
+    endpoint: str, ours: bool, tmp_path: Path, pair: tuple[str, str]
+) -> None:
+    """Where a layer lies between the port and us, the first byte is that layer's."""
+    from twisted.internet import reactor
+
+    certificate, key = (option.partition("=")[2] for option in pair)
+    described = endpoint.format(folder=tmp_path, certificate=certificate, key=key)
+    daemon = make_daemon(parsed(f"--root={tmp_path}", *pair, f"--listen={described}"), reactor)
+    (listening,) = (service for service in daemon if isinstance(service, Listening))
+    assert listening.tls is ours
+    daemon.stopService()
+    listening.port.stopListening()

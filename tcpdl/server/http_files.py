@@ -360,7 +360,7 @@ async def _send(
         if isinstance(problem, FileCutShort):
             sent += problem.sent
         else:
-            sent += exchange.bytes_sent - begun
+            sent += min(exchange.bytes_sent - begun, end - start)  # which TLS made more of
         exchange.note(BROKEN_OFF, sent)
         raise Gone from None
     exchange.note(status, sent)

@@ -134,6 +134,8 @@ class Listening(Service):
         """
         self.factory = factory
         self.port: Any = None
+        self.tls = False
+        """Whether we speak TLS on it."""
         self._make_connections = connections
         self._sending = sending
         failures: list[Failure] = []
@@ -164,6 +166,7 @@ class Listening(Service):
             if tls is not None and port.factory is self.factory:
                 kind = UNIXTlsFileTransport if local else TlsFileTransport
                 self._sending["tls"] = tls
+                self.tls = True
             port.transport = partial(self._transport, kind)  # type: ignore[assignment]
             if not local:
                 tune(port.socket)

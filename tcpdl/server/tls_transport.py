@@ -99,7 +99,7 @@ class _TlsSpeaking(FileSending):
     def _cut_off(self, session: TlsSession) -> Any:
         if not session.established:
             return self._failed(session, "it ended the connection")
-        self.truncated = True
+        self.truncated = not session.ended
         return main.CONNECTION_DONE
 
     def _failed(self, session: TlsSession, why: str) -> Any:

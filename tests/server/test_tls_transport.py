@@ -283,6 +283,17 @@ def test_the_client_is_cut_off(version: ssl.TLSVersion, begin: Begin) -> None:
     assert client.ended
 
 
+def test_the_end_of_a_client_that_said_so(begin: Begin) -> None:
+    """Should anybody look for more, that is no cut."""
+    client = begin()
+    client.connection.say(client.encrypt(b"a name") + client.goodbye())
+    client.connection.peer.shutdown(socket.SHUT_WR)
+    client.transport.resumeProducing()
+    client.connection.read_turn()
+    assert not client.transport.truncated
+    assert not client.connection.wants_to_read
+
+
 def test_the_client_is_cut_off_within_a_record(begin: Begin) -> None:
     client = begin()
     client.connection.say(client.encrypt(b"a name")[:-1])
