@@ -68,6 +68,8 @@ class _Download(Crew[Worker]):
             self._main.address = session.peer
             info = self._ask(session, fresh)
             check_size(info.size, self._ways.most)
+            # What is here may be of use; how much of it is, shows only once it was looked at.
+            check_space(self._target.fd, info.size - self._target.allocated)
             version = Version(info.size, info.chunk_shift, session.algorithm, info.tag)
             # One that is fetched in one go needs no record, nor has it one from before.
             recorded = not (self._target.is_new and info.size <= 1 << info.chunk_shift)

@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 from contextlib import suppress
+from typing import NamedTuple
 
 from tcpdl.client.errors import BadRequest, CannotWrite
 from tcpdl.client.receiving import cannot_write
@@ -21,6 +22,9 @@ SUFFIX = b".tcpdl-part"
 
 RECORD_SUFFIX = b".tcpdl-record"
 """What the record of a part is called, which `client.record` writes."""
+
+ANEW = b".tcpdl-new"
+"""What stands between the name and the suffix where a new version is begun beside a part."""
 
 _PART = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FINAL = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -74,6 +78,7 @@ class Target:
         self.name = name
         self._part = part_name(name)
         self._record = part_name(name, RECORD_SUFFIX)
+        self._begun: _Slot | None = None  # what was begun before, while another is written
         self.folder = _open_folder(folder)
         try:
             self._refuse_folder()
@@ -82,6 +87,7 @@ class Target:
             os.close(self.folder)
             raise
         try:
+            self._was_begun = not self.is_empty
             if not resume:
                 os.ftruncate(self.fd, 0)
                 self.forget()
@@ -108,6 +114,14 @@ class Target:
         except OSError:
             return self.is_empty
         return False
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of the disk that the part takes, and what has the final name."""
+        total = os.fstat(self.fd).st_blocks
+        with suppress(OSError):
+            total += os.stat(self.name, dir_fd=self.folder, follow_symlinks=False).st_blocks
+        return 512 * total
 
     @property
     def has_record(self) -> bool:
@@ -146,6 +160,28 @@ class Target:
         """Remove the record, if there is one. Raises `OSError`."""
         with suppress(FileNotFoundError):
             os.unlink(self._record, dir_fd=self.folder)
+
+    def begin_anew(self) -> None:
+        """Go on with another part, of a new version. The one that was begun, and its record, stay
+        as they are until the file is complete: it may be that one after all. Raises
+        `CannotWrite`."""
+        assert self._begun is None
+        self._begun = begun = _Slot(self.fd, self._part, self._record)
+        self._part = part_name(self.name + ANEW)
+        self._record = part_name(self.name + ANEW, RECORD_SUFFIX)
+        try:
+            self.fd = self._open_part()
+        except BaseException:
+            self._begun = None
+            self.fd, self._part, self._record = begun
+            raise
+
+    def go_back(self) -> None:
+        """Go on with the part that was begun at first."""
+        if self._begun is not None:
+            self._clean_up()
+            os.close(self.fd)
+            (self.fd, self._part, self._record), self._begun = self._begun, None
 
     def discard(self) -> None:
         """Throw away what was written, and its record. Raises `CannotWrite`."""
@@ -200,8 +236,11 @@ class Target:
             if sync:
                 os.fsync(self.fd)
             os.rename(self._part, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+            others = self._others()
             self._part = b""
-            self.forget()
+            for name in others:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=self.folder)
             if sync:
                 os.fsync(self.folder)
         except OSError as error:
@@ -211,12 +250,27 @@ class Target:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._clean_up()
+        os.close(self.fd)
+        if self._begun is not None:
+            os.close(self._begun.fd)
+        os.close(self.folder)
+
+    def _clean_up(self) -> None:
+        """Remove the part if nothing was written, and its record."""
         if self._part and self.is_empty and self._is_ours():
             os.unlink(self._part, dir_fd=self.folder)
             with suppress(OSError):
                 self.forget()
-        os.close(self.fd)
-        os.close(self.folder)
+
+    def _others(self) -> list[bytes]:
+        """What else was written, and is of no more use once the file has its name."""
+        if self._begun is not None:
+            return [self._record, self._begun.record, self._begun.part]
+        if not self._was_begun:
+            return [self._record]
+        new = self.name + ANEW
+        return [self._record, part_name(new), part_name(new, RECORD_SUFFIX)]
 
     def _refuse_folder(self) -> None:
         try:
@@ -271,6 +325,14 @@ class Target:
         except FileNotFoundError:
             return False
         return os.path.samestat(opened, named)
+
+
+class _Slot(NamedTuple):
+    """A part, open, and the names of it and its record."""
+
+    fd: int
+    part: bytes
+    record: bytes
 
 
 def _problem(name: bytes, error: OSError) -> CannotWrite:

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
 
 NAME = b"file.txt"
 PART = "file.txt.tcpdl-part"
+RECORD = "file.txt.tcpdl-record"
 
 
 class Broken(Exception):
@@ -405,3 +406,51 @@ def test_a_part_that_cannot_be_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "ftruncate", fail)
     with pytest.raises(CannotWrite):
         Target(str(tmp_path), NAME)
+
+
+def begun(folder: Path) -> Target:
+    """A target of which a part is there, and a record."""
+    (folder / PART).write_bytes(b"old")
+    (folder / RECORD).write_bytes(b"record")
+    return Target(str(folder), b"file.txt", resume=True)
+
+
+def test_new_version_beside_what_was_begun(tmp_path: Path) -> None:
+    with begun(tmp_path) as target:
+        target.begin_anew()
+        assert target.is_empty
+        assert not target.has_record
+        os.write(target.fd, b"new")
+        os.close(target.open_record())
+        assert target.has_record
+        target.keep()
+    assert contents(tmp_path) == {"file.txt": b"new"}
+
+
+def test_new_version_that_is_given_up(tmp_path: Path) -> None:
+    with begun(tmp_path) as target:
+        target.begin_anew()
+        os.close(target.open_record())
+        target.go_back()
+        assert os.read(target.fd, 9) == b"old"
+        assert target.has_record
+    assert contents(tmp_path) == {PART: b"old", RECORD: b"record"}
+    with begun(tmp_path) as target:
+        target.begin_anew()
+        os.write(target.fd, b"new")
+    assert len(contents(tmp_path)) == 3
+    with begun(tmp_path) as target:
+        target.begin_anew()
+        assert os.read(target.fd, 9) == b"new"
+        target.go_back()
+        target.keep()
+    assert contents(tmp_path) == {"file.txt": b"old"}
+
+
+def test_new_version_where_something_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file.txt.tcpdl-new.tcpdl-part").symlink_to("elsewhere")
+    with begun(tmp_path) as target:
+        with pytest.raises(CannotWrite, match="in the way"):
+            target.begin_anew()
+        assert os.read(target.fd, 9) == b"old"
+        assert target.has_record

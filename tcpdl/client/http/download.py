@@ -29,7 +29,7 @@ from tcpdl.client.http.asking import Asked
 from tcpdl.client.http.connection import Connection
 from tcpdl.client.http.origin import Origin
 from tcpdl.client.http.representation import Answer, Representation
-from tcpdl.client.http.stock import first_missing, take_stock
+from tcpdl.client.http.stock import first_missing, is_of_another, take_stock
 from tcpdl.client.http.worker import Worker
 from tcpdl.client.pace import Growth, limited_by
 from tcpdl.client.part import Part
@@ -79,6 +79,7 @@ class _Download(Crew[Worker]):
 
     def run(self) -> Fetched:
         began = time.monotonic()
+        self._target.go_back()
         start = first_missing(self._target)
         asked, answer = self._origin.ask_first((start, start + crew.FIRST_SPAN))
         self.began = True
@@ -108,14 +109,15 @@ class _Download(Crew[Worker]):
         expected: Sequence[Expected],
     ) -> Fetched:
         check_size(size, self._ways.most)
+        # What is here may be of use; how much of it is, shows only once it was looked at.
+        check_space(self._target.fd, size - self._target.allocated)
         shift = digest.chunk_shift(size)
         algorithm = digest.choose(digest.AVAILABLE)
         version = Version(size, shift, algorithm, self._tag(there, algorithm))
         fresh = self._target.is_new and size <= 1 << shift
+        self._keep_another(version, there, expected)
         part = Part(self._target, version, recorded=bool(there.validator) and not fresh)
         try:
-            if part.of_another and not self._target.is_empty:
-                self._ways.note(f"'{self._shown}' changed on the server; it is fetched anew")
             plan = Plan(size, shift)
             self._job = Job(plan, part, self._ways.note, self._ways.timeout)
             may_be_begun = self._origin.may_be_begun
@@ -131,6 +133,27 @@ class _Download(Crew[Worker]):
         self._times.wrote = self._job.wrote
         received = self._received or asked.connection.received
         return Fetched(size, received=received, kept=part.kept, unchanged=unchanged)
+
+    def _keep_another(
+        self, version: Version, there: Representation, expected: Sequence[Expected]
+    ) -> None:
+        """If a part of another version is here, keep that until this one is complete.
+
+        Raises `ConnectionBroken` if nothing says that this is a version of the file at all: a page
+        may come in its place, to log in to a network.
+        """
+        if not is_of_another(self._target, version):
+            return
+        if not (there.validator or expected):
+            raise ConnectionBroken(
+                f"what the server sends for '{self._shown}' is not what was begun, and it does not "
+                f"say which version it is; to fetch it all the same, remove '{self._target.part}'"
+            )
+        self._ways.note(
+            f"'{self._shown}' changed on the server; it is fetched anew, and what was begun stays "
+            "until that is complete"
+        )
+        self._target.begin_anew()
 
     @property
     def _shown(self) -> str:
@@ -221,6 +244,7 @@ class _Download(Crew[Worker]):
         """Receive a file of which the server does not say how long it is, from its beginning."""
         if connection.body.ends_with_connection:
             self._ways.note(UNSIZED)
+        self._keep_another(Version(0, 0, 0, b""), self._origin.representation, expected)
         self._target.discard()
         check, size = Check(expected), 0
         told = Watch(self._ways.progress, self._ways.most, self._target.fd)

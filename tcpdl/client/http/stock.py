@@ -16,7 +16,7 @@ from tcpdl.client.expected import Expected, check_file
 from tcpdl.client.part import Part, copy
 from tcpdl.client.plan import Plan
 from tcpdl.client.receiving import cannot_write
-from tcpdl.client.record import Record
+from tcpdl.client.record import Record, Version
 from tcpdl.client.target import Target
 
 
@@ -34,6 +34,15 @@ def first_missing(target: Target) -> int:
     while at in record.digests and at < plan.chunks - 1:
         at += 1
     return plan.chunk(at)[0]
+
+
+def is_of_another(target: Target, version: Version) -> bool:
+    """Whether what is on record of the part is of another version. Raises `CannotWrite`."""
+    if not target.has_record:
+        return False
+    record = Record(target.open_record())
+    record.close()
+    return bool(record.digests) and record.version != version
 
 
 def take_stock(part: Part, plan: Plan, expected: Sequence[Expected], *, may_be_begun: bool) -> bool:
