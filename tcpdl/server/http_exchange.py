@@ -36,6 +36,11 @@ BROKEN_OFF = 499
 """What the log calls the status of an answer that was not brought to its end."""
 
 
+_PRIVATE = b"Cache-Control: private\r\n"
+_PRIVATE_BY_LINK = _PRIVATE + b"Referrer-Policy: no-referrer\r\n"
+"""A page that was opened with a link must not tell it to those it leads to."""
+
+
 class Connection(Protocol):
     """What is needed of `server.http.Http`."""
 
@@ -108,7 +113,9 @@ class Exchange:
     def start(self, status: int) -> bytes:
         """The first lines of an answer that has no Cache-Control of its own."""
         start = self.connection.start(status, self.request)
-        return start + encode_fields(self._marked([]))[:-2] if self.private else start
+        if not self.private:
+            return start
+        return start + (_PRIVATE if self.link is None else _PRIVATE_BY_LINK)
 
     def head(self, status: int, fields: Fields) -> bytes:
         """The head of an answer, as bytes still to be written."""
@@ -122,7 +129,6 @@ class Exchange:
         own = said.pop("Cache-Control", None)
         said["Cache-Control"] = f"private, {own}" if own else "private"
         if self.link is not None:
-            # A page that was opened with it must not tell the link to those it leads to.
             said["Referrer-Policy"] = "no-referrer"
         return list(said.items())
 

@@ -65,8 +65,9 @@ class _Kept(NamedTuple):
 
     user: str
     until: float
-    checker: Any
-    version: object
+    version: Callable[[], object]
+    """Of the checker that has said so; and what it was then."""
+    was: object
 
 
 class Logins:
@@ -93,7 +94,7 @@ class Logins:
     def begin(self) -> None:
         """Look at what checkers have read, now that what is wrong with it comes to the log."""
         for checker in self._checkers:
-            _version(checker)
+            _version_of(checker)()
 
     def known(self, proof: Proof) -> str | None:
         """Whose `proof` it is, if that was found out a moment ago."""
@@ -181,7 +182,8 @@ class Logins:
         for checker in self._checkers:
             if interface not in checker.credentialInterfaces:
                 continue
-            version = _version(checker)
+            version = _version_of(checker)
+            was = version()
             try:
                 avatar = await self._ask(checker, proof)
             except UnauthorizedLogin:
@@ -194,7 +196,7 @@ class Logins:
             user = _name(avatar)
             if user is not None:
                 _log.info("{peer} has logged in as {user}", peer=peer, user=printable(user, 64))
-                self._keep(digest, _Kept(user, self._until(), checker, version))
+                self._keep(digest, _Kept(user, self._until(), version, was))
                 return user
         raise WrongLogin
 
@@ -241,7 +243,7 @@ class Logins:
         kept = self._kept.get(digest)
         if kept is None:
             return None
-        if kept.until < self._clock.seconds() or _version(kept.checker) != kept.version:
+        if kept.until < self._clock.seconds() or kept.version() != kept.was:
             del self._kept[digest]
             return None
         return kept.user
@@ -257,8 +259,11 @@ class _Task:
         return any(wanted() for wanted, _ in self.waiting)
 
 
-def _version(checker: Any) -> object:
-    return checker.version() if IBlockingChecker.providedBy(checker) else None
+def _version_of(checker: Any) -> Callable[[], object]:
+    found: Callable[[], object] = (
+        checker.version if IBlockingChecker.providedBy(checker) else lambda: None
+    )
+    return found
 
 
 def _name(avatar: Any) -> str | None:

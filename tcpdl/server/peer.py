@@ -39,7 +39,12 @@ def _name(address: object) -> str:
 
 def named(peer: str, user: str | None) -> str:
     """`peer`, with the name of who has logged in, for the log."""
-    return peer if user is None else f"{printable(user, 64).replace(' ', '_')}@{peer}"
+    return peer if user is None else f"{_shown(user)}@{peer}"
+
+
+@lru_cache(maxsize=256)
+def _shown(user: str) -> str:
+    return printable(user, 64).replace(" ", "_")
 
 
 def host_name(address: object) -> str:
