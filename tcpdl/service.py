@@ -24,7 +24,8 @@ from tcpdl.content.directory import Directory
 from tcpdl.options.daemon import Options, leave
 from tcpdl.server import epoll
 from tcpdl.server.access import AccessLog
-from tcpdl.server.certificate import BadCertificate, Credentials, Renewing
+from tcpdl.server.admission import Admission
+from tcpdl.server.certificate import BadCertificate, Credentials
 from tcpdl.server.deadlines import Deadlines, run_on_monotonic_clock
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.front import FrontFactory
@@ -34,6 +35,7 @@ from tcpdl.server.http_answers import HttpAnswers
 from tcpdl.server.listening import CannotListen, Listening, adopt, bind
 from tcpdl.server.native import NativeFactory
 from tcpdl.server.raw import RawFactory
+from tcpdl.server.renewing import Renewing
 from tcpdl.server.shaping import NO_LIMIT, Rates, Shaper
 from tcpdl.server.unencrypted import refusing
 from tcpdl.server.warming import Warmer
@@ -87,6 +89,13 @@ class Daemon(MultiService):
         self.at_start(credentials.begin)
         self.hangups.add(credentials.reload)
         self.addService(Renewing(credentials, self._reactor))
+
+    def read_again(self, admission: Admission) -> None:
+        """Have files that say who may read what be read again when they change, whether anybody
+        asks for something or not, and on SIGHUP."""
+        self.at_start(admission.look)
+        self.hangups.add(admission.look)
+        self.addService(Renewing(admission, self._reactor))
 
     def startService(self) -> None:
         run_on_monotonic_clock(self._reactor)
@@ -151,7 +160,7 @@ def make_daemon(options: Options, reactor: Any) -> Daemon:
 def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor: Any) -> None:
     admission = options.admission(directory, daemon.workers, reactor)
     if admission is not None:
-        daemon.at_start(admission.begin)
+        daemon.read_again(admission)
     raw = RawFactory(
         directory,
         reactor,

@@ -60,14 +60,14 @@ class Admission:
         self._sources: dict[tuple[str | None, bool], Guarded] = {}
         self._of: Rules | None = None
 
-    def begin(self) -> None:
-        """Look at all files, now that what is wrong with one comes to the log."""
+    def look(self) -> None:
+        """Read files again that have changed: what is wrong with one comes to the log."""
         if self._rules is not None:
             self._rules.look()
         if self._keys is not None:
             self._keys.look()
         if self.logins is not None:
-            self.logins.begin()
+            self.logins.look()
 
     def visit(self, transport: Any) -> Visit:
         """Whoever is at the other end of `transport`."""

@@ -12,18 +12,13 @@ import stat
 import time
 from contextlib import suppress
 from datetime import datetime, timezone
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
-from twisted.application.service import Service
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 PROTOCOLS = ["tcpdl/1", "http/1.1"]
 """What may be agreed on by name (RFC 7301). A client that names neither is served all the same:
 the first bytes say what it speaks."""
-
-LOOK_SECONDS = 5.0
-"""How long between two looks whether the files have changed."""
 
 _CHAIN, _KEY = "fullchain.pem", "privkey.pem"
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
@@ -97,30 +92,6 @@ class Credentials:
 
     def _stamps(self) -> tuple[object, ...]:
         return tuple(_stamp(path) for path in self._files if path is not None)
-
-
-class Renewing(Service):
-    """Looks whether the files have changed, while it runs."""
-
-    def __init__(self, credentials: Credentials, clock: Any) -> None:
-        """`clock` is an `IReactorTime`."""
-        self._credentials = credentials
-        self._clock = clock
-        self._timer: IDelayedCall | None = None
-
-    def startService(self) -> None:
-        super().startService()
-        self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
-
-    def stopService(self) -> None:
-        super().stopService()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _look(self) -> None:
-        self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
-        self._credentials.look()
 
 
 def _stamp(path: str) -> object:

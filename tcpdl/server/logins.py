@@ -91,8 +91,8 @@ class Logins:
     def _takes(self, interface: Any) -> bool:
         return any(interface in checker.credentialInterfaces for checker in self._checkers)
 
-    def begin(self) -> None:
-        """Look at what checkers have read, now that what is wrong with it comes to the log."""
+    def look(self) -> None:
+        """Have checkers look at what they have read, in case nobody asks them."""
         for checker in self._checkers:
             _version_of(checker)()
 

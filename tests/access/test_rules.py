@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -67,6 +69,19 @@ def test_the_first_that_fits_decides(user: str | None, name: str, expected: Leve
     *folder, last = [b"", *(part.encode() for part in name.split("/") if part)]
     if last:
         assert rules.of(user).within(tuple(folder[1:]))(last) is expected
+
+
+def test_the_example_for_people() -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    example = readme.partition("    # /etc/tcpdl/rules")[2].partition("\n\n")[0].partition("\n")[2]
+    rules = parse(textwrap.dedent(example).encode())
+    assert len(rules.rules) == 6
+    for user, name, expected in (
+        *((None, "/", LIST), (None, "/public/a", READ), (None, "/team", NOTHING)),
+        *(("ann", "/team/drafts/a", READ), ("eve", "/team/drafts", NOTHING)),
+        *(("eve", "/team/a", READ), ("eve", "/price lists", LIST), (None, "/price lists", NOTHING)),
+    ):
+        assert level(rules, user, name) is expected
 
 
 def test_those_whom_no_rule_names_are_alike() -> None:

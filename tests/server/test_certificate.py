@@ -15,13 +15,12 @@ from cryptography.hazmat.primitives.serialization import (
 from twisted.internet.task import Clock
 
 from tcpdl.server.certificate import (
-    LOOK_SECONDS,
     BadCertificate,
     Credentials,
     Files,
-    Renewing,
     locate,
 )
+from tcpdl.server.renewing import LOOK_SECONDS, Renewing
 from tests.certificates import Certificate, localhost, make
 from tests.server.conftest import Log
 
