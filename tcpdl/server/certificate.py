@@ -20,6 +20,10 @@ PROTOCOLS = ["tcpdl/1", "http/1.1"]
 """What may be agreed on by name (RFC 7301). A client that names neither is served all the same:
 the first bytes say what it speaks."""
 
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: those whose sessions nobody can decrypt later, and that check what they decrypt. TLS
+1.3 has no others."""
+
 _CHAIN, _KEY = "fullchain.pem", "privkey.pem"
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
@@ -118,6 +122,7 @@ def _load(files: Files) -> tuple[ssl.SSLContext, str, list[str]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(PROTOCOLS)
     try:
         der = ssl.PEM_cert_to_DER_cert(first)

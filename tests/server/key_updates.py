@@ -32,6 +32,7 @@ class KeyUpdating:
         self._ssl.SSL_set_connect_state.argtypes = [pointer]
         self._ssl.SSL_key_update.argtypes = [pointer, number]
         self._ssl.SSL_write.argtypes = [pointer, ctypes.c_char_p, number]
+        self._ssl.SSL_read.argtypes = [pointer, ctypes.c_char_p, number]
         self._ssl.SSL_free.argtypes = self._ssl.SSL_CTX_free.argtypes = [pointer]
         self._crypto.BIO_read.argtypes = [pointer, ctypes.c_char_p, number]
         self._crypto.BIO_write.argtypes = [pointer, ctypes.c_char_p, number]
@@ -57,6 +58,15 @@ class KeyUpdating:
     def encrypt(self, data: bytes) -> bytes:
         assert self._ssl.SSL_write(self._tls, data, len(data)) == len(data)
         return self._take()
+
+    def decrypt(self, received: bytes) -> bytes:
+        """What the other side has said."""
+        self._crypto.BIO_write(self._incoming, received, len(received))
+        parts = []
+        buffer = ctypes.create_string_buffer(65536)
+        while (count := self._ssl.SSL_read(self._tls, buffer, 65536)) > 0:
+            parts.append(buffer.raw[:count])
+        return b"".join(parts)
 
     def _take(self) -> bytes:
         parts = []

@@ -41,6 +41,13 @@ def test_two_files(files: Files, log: Log) -> None:
     assert log.lines == []
 
 
+def test_ciphers(files: Files) -> None:
+    names = {cipher["name"] for cipher in Credentials(files).context().get_ciphers()}
+    assert {name for name in names if not name.startswith(("ECDHE-", "TLS_"))} == set()
+    assert {name for name in names if "GCM" not in name and "CHACHA20" not in name} == set()
+    assert "ECDHE-RSA-AES128-GCM-SHA256" in names
+
+
 @pytest.mark.parametrize("key_first", [False, True])
 def test_one_file(key_first: bool, tmp_path: Path) -> None:
     path = tmp_path / "both.pem"
