@@ -28,7 +28,7 @@ from zope.interface import implementer
 
 from tcpdl.content.directory import Directory
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import direct
+from tcpdl.server.direct import direct, encrypted
 from tcpdl.server.outgoing import IFileTransport
 from tcpdl.server.raw import RawFactory
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
@@ -74,6 +74,7 @@ def test_our_own_transports_are_plain(kind: str, connect: Connect) -> None:
     assert isinstance(transport, (FileTransport, UNIXFileTransport))
     assert IFileTransport.providedBy(transport)
     assert direct(transport) is transport
+    assert not encrypted(transport)
 
 
 def test_other_transports_are_not_plain() -> None:
@@ -88,6 +89,7 @@ def test_a_transport_that_started_tls_is_not_plain(connect: Connect) -> None:
     connection.drain()
     assert IFileTransport.providedBy(transport)
     assert direct(transport) is None
+    assert encrypted(transport)
     with pytest.raises(RuntimeError, match="TLS"):
         transport.sendFile(0, 0, 1)
 
@@ -109,6 +111,7 @@ def test_what_wraps_a_transport_is_not_plain(layer: str, connect: Connect) -> No
     assert IFileTransport.providedBy(inner.transport)
     assert callable(inner.transport.sendFile)
     assert direct(inner.transport) is None
+    assert encrypted(inner.transport) is (layer == "TLS")
 
 
 class TLSClient(Protocol):

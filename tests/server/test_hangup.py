@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
+import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,3 +128,33 @@ def test_the_terminal_is_gone(
     if ends:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
     hangups.stopService()
+
+
+def test_a_terminal_that_is_really_gone(tmp_path: Path) -> None:
+    """A daemon that was started from one ends with it, though it reads again when it is told to."""
+    master, slave = pty.openpty()
+
+    def own_terminal() -> None:
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+    options = ("--port=0", "--interface=127.0.0.1", "--tls=self-signed", f"--state-dir={tmp_path}")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tcpdl", "serve", str(tmp_path), *options],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=own_terminal,
+    ) as process:
+        try:
+            os.close(slave)
+            shown = b""
+            while shown.count(b"the certificate is sha256:") < 1:
+                shown += os.read(master, 65536)
+            process.send_signal(signal.SIGHUP)
+            while shown.count(b"the certificate is sha256:") < 2:
+                shown += os.read(master, 65536)
+            os.close(master)
+            assert process.wait(60) == -signal.SIGHUP
+        finally:
+            process.kill()
