@@ -82,7 +82,9 @@ class TlsSession:
         return self._outgoing.read()
 
     def encrypt(self, data: bytes) -> bytes:
-        """`data` as it goes over the wire, after what has gone before."""
+        """`data` as it goes over the wire, after what went before; once the handshake is over."""
+        if not self.established:
+            raise RuntimeError("nothing can be sent before the TLS handshake is over")
         if len(data) <= WRITE_MOST:
             if data:
                 self._tls.write(data)

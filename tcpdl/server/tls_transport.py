@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet import main, unix
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -115,14 +116,17 @@ class _TlsSpeaking(FileSending):
 
     # Sending.
 
+    def sendFile(self, fd: int, offset: int, count: int) -> Deferred[int]:
+        if self._session is not None and not self._session.established:
+            raise RuntimeError("nothing can be sent before the TLS handshake is over")
+        return super().sendFile(fd, offset, count)
+
     def write(self, data: bytes) -> None:
         session = self._session
         if session is None or (self._queue and not self._aborted):
             super().write(data)
         elif not isinstance(data, bytes):
             raise TypeError(f"bytes are written, not {type(data).__name__}")
-        elif not session.established:
-            raise RuntimeError("nothing can be sent before the handshake is over")
         elif self.connected and not session.closed:
             self._put(session.encrypt(data))
 

@@ -202,7 +202,7 @@ def test_a_pull_producer(begin: Begin) -> None:
     assert client.hear() == b"one two three"
 
 
-def test_what_is_written_is_bytes(begin: Begin, connect: Connect) -> None:
+def test_what_is_written_is_bytes(begin: Begin, connect: Connect, open_file: OpenFile) -> None:
     client: Any = begin()
     with pytest.raises(TypeError):
         client.transport.write("text")
@@ -210,6 +210,9 @@ def test_what_is_written_is_bytes(begin: Begin, connect: Connect) -> None:
     early.say(b"\x16")
     with pytest.raises(RuntimeError, match="handshake"):
         early.transport.write(b"nothing plain")
+    with pytest.raises(RuntimeError, match="handshake"):
+        early.transport.sendFile(open_file(CONTENT), 0, 1)
+    assert early.received == b""
 
 
 def test_long_records_and_many(begin: Begin) -> None:
