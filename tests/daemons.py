@@ -107,6 +107,17 @@ class Daemon(NamedTuple):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 
+    def descriptors(self) -> int:
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def memory(self) -> int:
+        """Bytes of memory that it holds, and that are its own."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"RssAnon:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024
+
     def stop(self) -> list[Answered]:
         """Stop it as an administrator does; returns what it has answered."""
         self.process.send_signal(signal.SIGTERM)

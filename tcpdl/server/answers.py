@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.logger import Logger
 
@@ -32,6 +32,7 @@ from tcpdl.digest import FileEnded
 from tcpdl.server.admission import Everyone, Visit
 from tcpdl.server.answering import Gone
 from tcpdl.server.direct import direct
+from tcpdl.server.held import HeldFile
 from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.packing import Packing
 from tcpdl.server.peer import named
@@ -186,7 +187,8 @@ class Answers:
     # Get
 
     async def _get(self, request: native.Get) -> str:
-        file = self._open(request.name, request.tag)
+        held = HeldFile(self._open(request.name, request.tag))
+        file = held.file
         try:
             count = min(request.length, file.size - request.offset)
             if count < 0:
@@ -199,11 +201,11 @@ class Answers:
                 self._send_small(request.id, file, info)
             else:
                 self._connection.send(info)
-                await self._send_chunks(request, file, shift, count)
+                await self._send_chunks(request, held, shift, count)
                 self._connection.send(End(request.id, int(self._held * 1000)))
             return f"{count} of {file.size} bytes from {request.offset}"
         finally:
-            file.close()
+            held.close()
 
     def _send_small(self, number: int, file: File, info: FileInfo) -> None:
         try:
@@ -217,8 +219,11 @@ class Answers:
         tail = native.encode(hashed) + native.encode(End(number))
         self._connection.transport.write(head + data + tail)
 
-    async def _send_chunks(self, request: native.Get, file: File, shift: int, count: int) -> None:
+    async def _send_chunks(
+        self, request: native.Get, held: HeldFile, shift: int, count: int
+    ) -> None:
         """Send a range in runs that end where chunks do, and a digest for each chunk it meets."""
+        file = held.file
         transport = self._connection.transport
         most = UNDER_WAY if direct(transport) is not None else 1
         under_way: list[tuple[int, Deferred[Any], Deferred[Any]]] = []
@@ -228,8 +233,8 @@ class Answers:
                 index = at >> shift
                 until = min(end, (index + 1) << shift)
                 if (file.identity, index) in self._unreadable:
-                    await self._try_to_read(file, at, until - at)
-                hashed = self._digest(file, index)
+                    await self._try_to_read(held, at, until - at)
+                hashed = self._digest(held, index)
                 self._connection.send(Chunk(request.id, until - at))
                 sent = send_file(transport, file.fd, at, until - at)
                 under_way.append((index, sent, hashed))
@@ -267,45 +272,30 @@ class Answers:
             raise _changed()
         self._connection.send(Digest(number, index, found))
 
-    async def _try_to_read(self, file: File, offset: int, count: int) -> None:
+    async def _try_to_read(self, held: HeldFile, offset: int, count: int) -> None:
         """Raise `Failed` if bytes that are to be promised cannot be read."""
-        mine = file._replace(fd=os.dup(file.fd))
 
-        def read() -> None:
-            try:
-                digest.digest_of_range(self._algorithm, mine.fd, offset, count)
-            finally:
-                mine.close()
+        def read(file: File) -> None:
+            digest.digest_of_range(self._algorithm, file.fd, offset, count)
 
         try:
-            await self._connection.until(self._workers.run(read))
+            await self._connection.until(held.run(self._workers, read))
         except FileEnded:
             raise _changed() from None
         except OSError as error:
             raise _unreadable(error) from None
 
-    def _digest(self, file: File, index: int) -> Deferred[bytes]:
-        known = self._digests.known(file, self._algorithm, index)
-        done: Deferred[bytes]
+    def _digest(self, held: HeldFile, index: int) -> Deferred[bytes]:
+        known = self._digests.known(held.file, self._algorithm, index)
         if known is not None:
-            done = Deferred()
-            done.callback(known)
-            return done
-        # The thread may outlive the answer, and the descriptor.
-        mine = file._replace(fd=os.dup(file.fd))
-
-        def compute() -> bytes:
-            try:
-                return self._digests.chunk(mine, self._algorithm, index)
-            finally:
-                mine.close()
-
-        return self._workers.run(compute)
+            return succeed(known)
+        return held.run(self._workers, self._digests.chunk, self._algorithm, index)
 
     # GetDigests
 
     async def _get_digests(self, request: native.GetDigests) -> str:
-        file = self._open(request.name, request.tag)
+        held = HeldFile(self._open(request.name, request.tag))
+        file = held.file
         try:
             shift = digest.chunk_shift(file.size)
             total = digest.chunk_count(file.size, shift)
@@ -316,23 +306,23 @@ class Answers:
             at = request.first
             while at < end:
                 until = min(at + native.LISTED_MOST, end)
-                found = [await self._one_digest(file, index) for index in range(at, until)]
+                found = [await self._one_digest(held, index) for index in range(at, until)]
                 listed = DigestList(request.id, at, tuple(found))
                 self._connection.send(listed._replace(seal=self._hash(listed.unsealed)))
                 at = until
             self._connection.send(End(request.id))
             return f"{end - request.first} of {total} digests"
         finally:
-            file.close()
+            held.close()
 
-    async def _one_digest(self, file: File, index: int) -> bytes:
+    async def _one_digest(self, held: HeldFile, index: int) -> bytes:
         try:
-            found: bytes = await self._connection.until(self._digest(file, index))
+            found: bytes = await self._connection.until(self._digest(held, index))
         except FileEnded:
             raise _changed() from None
         except OSError as error:
             raise _unreadable(error) from None
-        if not file.still_same():
+        if not held.file.still_same():
             raise _changed()
         return found
 

@@ -197,4 +197,7 @@ class RawFactory(Factory):
                 raise
             except (NameRefused, NotServed) as found:
                 problem = found
-        raise problem
+        try:
+            raise problem
+        finally:
+            del problem  # its traceback refers to us, so that only a collector would help

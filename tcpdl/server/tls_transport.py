@@ -20,6 +20,7 @@ from twisted.internet import main, unix
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.outgoing import IFileTransport, Outgoing
@@ -187,6 +188,10 @@ class _TlsSpeaking(FileSending):
     def _half_close(self) -> None:
         self._say_goodbye()
         super()._half_close()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.__dict__.pop("doRead", None)  # which refers to us, so that only a collector would help
+        super().connectionLost(reason)
 
     def _say_goodbye(self) -> None:
         if self._session is not None and self.connected and not self._aborted:
