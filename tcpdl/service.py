@@ -93,8 +93,8 @@ class Daemon(MultiService):
     def read_again(self, admission: Admission) -> None:
         """Have files that say who may read what be read again when they change, whether anybody
         asks for something or not, and on SIGHUP."""
-        self.at_start(admission.look)
-        self.hangups.add(admission.look)
+        self.at_start(admission.reload)
+        self.hangups.add(admission.reload)
         self.addService(Renewing(admission, self._reactor))
 
     def startService(self) -> None:

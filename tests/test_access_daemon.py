@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -11,10 +12,12 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tcpdl.access.users import Password
+from tcpdl.access.users import Password, token_line
+from tests.certificates import make
 from tests.daemons import SECONDS, Daemon, daemon_of
 
 RULES = "/ anyone list\n/public/** anyone read\n/private/** ann,ci read\n"
@@ -115,3 +118,63 @@ def test_the_log_has_no_secrets(daemon: Daemon) -> None:
     for secret in ("secret one", "secret two", "secret three", "Basic", "Bearer"):
         assert secret not in daemon.log.text
     assert "signed=..." in daemon.log.text
+
+
+class Encrypted(NamedTuple):
+    """A daemon that speaks TLS, and what its clients need."""
+
+    daemon: Daemon
+    folder: Path
+
+    def ask(self, said: bytes, certificate: str = "") -> bytes:
+        """What is answered to somebody who has this certificate, to the end of the stream."""
+        context = ssl.create_default_context(cafile=str(self.folder / "server.pem"))
+        if certificate:
+            file = str(self.folder / certificate)
+            context.load_cert_chain(f"{file}.pem", f"{file}-key.pem")
+        plain = self.daemon.connect()
+        with context.wrap_socket(plain, server_hostname="localhost") as sock:
+            sock.sendall(said)
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
+    folder = tmp_path_factory.mktemp("encrypted")
+    root = folder / "root"
+    (root / "private").mkdir(parents=True)
+    (root / "private/b.txt").write_text("this is private/b.txt\n")
+    authority = make("authority", authority=True)
+    authority.write(folder, "authority")
+    make().write(folder)
+    for name in ("ann", "eve"):
+        make(name, issuer=authority).write(folder, name)
+    (folder / "rules").write_text(RULES)
+    (folder / "users").write_text(line("ann", b"secret") + f"ci:{token_line('t0k3n')}\n")
+    (folder / "users").chmod(0o600)
+    with daemon_of(
+        root,
+        *(f"--tls-cert={folder}/server.pem", f"--tls-key={folder}/server-key.pem"),
+        *(f"--tls-client-ca={folder}/authority.pem", "--rules=rules", "--auth=users:users"),
+    ) as running:
+        yield Encrypted(running, folder)
+
+
+def test_certificates(encrypted: Encrypted) -> None:
+    request = b"GET /private/b.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    for certificate, status in (("", b"401"), ("eve", b"403"), ("ann", b"200")):
+        assert encrypted.ask(request, certificate)[9:12] == status
+    assert encrypted.ask(b"private/b.txt\n", "ann") == b"this is private/b.txt\n"
+    assert encrypted.ask(b"private/b.txt\n", "eve") == b""
+    assert encrypted.ask(b"private/b.txt\n") == b""
+
+
+def test_the_client_logs_in(encrypted: Encrypted, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t0k3n\n")
+    (tmp_path / "token").chmod(0o600)
+    url = f"tcpdls://localhost:{encrypted.daemon.port}/private"
+    trust = ("--ca-file", encrypted.folder / "server.pem", "--token-file", tmp_path / "token")
+    tcpdl("get", *trust, f"{url}/b.txt", "-o", tmp_path / "b.txt")
+    tcpdl("mirror", *trust, url, tmp_path / "mirrored")
+    for file in (tmp_path / "b.txt", tmp_path / "mirrored/b.txt"):
+        assert file.read_text() == "this is private/b.txt\n"

@@ -20,13 +20,12 @@ FILE_MOST = 4 * 1024 * 1024
 """Bytes of a file: it is read in one go."""
 
 LOOK_SECONDS = 1.0
-"""For how long a file is not looked at again."""
+"""For how long a file is not looked at again. A change is taken up when it is seen twice."""
 
 _SETTLED_NS = 2 * 10**9  # so soon after a change, another one may bear the same stamps
 
 _OTHERS = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_Stamp = tuple[int, ...]
 _T = TypeVar("_T")
 
 
@@ -48,9 +47,9 @@ class Kept(Generic[_T]):
     ) -> None:
         """Read the file at `path`. Raises `FileError`, also for the `ValueError` of `parse`.
 
-        `warn` is given a sentence when the file is looked at again and has become unusable, so that
-        what it said before still holds; and, if it is `secret`, when others may read it. Each
-        sentence comes once in a row.
+        `warn` is given a sentence when the file is read again and has become unusable, so that what
+        it said before still holds; and, if it is `secret`, when others may read it. Each sentence
+        comes once in a row.
         """
         self.path = os.path.abspath(path)  # the daemon may go elsewhere
         self._parse = parse
@@ -60,28 +59,34 @@ class Kept(Generic[_T]):
         self._said = ""
         self._is_open = self._was_open = False
         self._look_at = clock()
-        self._stamp: _Stamp | None = None
+        self._seen: object = None
+        self._loaded: object = None
+        self._settled = False
         self.changes = 0
         """How often it has said something else, or may have."""
         self.value = self._read()
-        """What it said when it was last looked at. For any thread; `get` is for one of them."""
+        """What it said when it was last read. For any thread; the methods are for one of them."""
 
     def get(self) -> _T:
-        """What the file says now, as of a second ago at most."""
+        """What the file says, as of some seconds ago at most."""
         now = self._clock()
         if now >= self._look_at:
             self.look()
         return self.value
 
     def look(self) -> None:
-        """Read the file again, if it has changed."""
+        """Read the file again if it has changed, and has not since the last look: an editor may
+        have emptied it, and not be done."""
         self._look_at = self._clock() + LOOK_SECONDS
+        before, self._seen = self._seen, _stamp_at(self.path)
+        if self._seen == before and (self._seen != self._loaded or not self._settled):
+            self.reload()
+
+    def reload(self) -> None:
+        """Read the file again."""
         try:
-            if self._stamp is None or _stamp_of(os.lstat(self.path)) != self._stamp:
-                self.value = self._read()
+            self.value = self._read()
             problem = ""
-        except OSError as error:
-            problem = f"{self.path}: {_reason(error)}"
         except FileError as error:
             problem = str(error)
         if problem and problem != self._said:
@@ -92,9 +97,9 @@ class Kept(Generic[_T]):
 
     def _read(self) -> _T:
         text, status = read(self.path)
-        # One that may change again unnoticed is read again.
-        settled = max(status.st_mtime_ns, status.st_ctime_ns) < time.time_ns() - _SETTLED_NS
-        self._stamp = _stamp_of(status) if settled else None
+        self._loaded = _stamp_of(status)
+        # Until then, another change may go unnoticed.
+        self._settled = max(status.st_mtime_ns, status.st_ctime_ns) < time.time_ns() - _SETTLED_NS
         self._is_open = self._secret and bool(status.st_mode & _OTHERS)
         try:
             value = self._parse(text)
@@ -179,7 +184,15 @@ def _replace(folder: int, name: str, content: bytes, before: os.stat_result | No
     os.fsync(folder)
 
 
-def _stamp_of(status: os.stat_result) -> _Stamp:
+def _stamp_at(path: str) -> object:
+    """What tells versions of the file apart."""
+    try:
+        return _stamp_of(os.lstat(path))
+    except OSError as error:
+        return error.errno
+
+
+def _stamp_of(status: os.stat_result) -> tuple[int, ...]:
     stamps = (status.st_mtime_ns, status.st_ctime_ns)
     return (status.st_dev, status.st_ino, status.st_size, *stamps)
 

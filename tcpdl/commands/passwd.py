@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     made = local_parser(
         "passwd",
         "Give USER a password in FILE, for a daemon that has --auth users:FILE.\n"
-        "One that runs takes it over within a second.",
+        "One that runs takes it over within seconds.",
     )
     made.add_argument("file", metavar="FILE", help="it is made if it is not there")
     made.add_argument("user", metavar="USER")

@@ -62,12 +62,18 @@ class Admission:
 
     def look(self) -> None:
         """Read files again that have changed: what is wrong with one comes to the log."""
-        if self._rules is not None:
-            self._rules.look()
-        if self._keys is not None:
-            self._keys.look()
-        if self.logins is not None:
-            self.logins.look()
+        for kept in self._files:
+            kept.look()
+
+    def reload(self) -> None:
+        """Read all files again."""
+        for kept in self._files:
+            kept.reload()
+
+    @property
+    def _files(self) -> list[Any]:
+        files = [self._rules, self._keys, *(self.logins.files if self.logins else ())]
+        return [kept for kept in files if kept is not None]
 
     def visit(self, transport: Any) -> Visit:
         """Whoever is at the other end of `transport`."""

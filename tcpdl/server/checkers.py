@@ -36,16 +36,16 @@ class UsersChecker:
 
     def __init__(self, path: str) -> None:
         """Read the file at `path`. Raises `access.files.FileError`."""
-        self._file: Kept[Users] = Kept(path, users.parse, warn=_warn, secret=True)
+        self.file: Kept[Users] = Kept(path, users.parse, warn=_warn, secret=True)
 
     def version(self) -> object:
         """Another one whenever the file has changed."""
-        self._file.get()
-        return self._file.changes
+        self.file.get()
+        return self.file.changes
 
     def check(self, credentials: Any) -> str:
         """The name of whoever has these `credentials`. Raises `UnauthorizedLogin`."""
-        known = self._file.value
+        known = self.file.value
         name: str | None
         if IBearerToken.providedBy(credentials):
             name = known.with_token(credentials.token)

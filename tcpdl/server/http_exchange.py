@@ -36,9 +36,12 @@ BROKEN_OFF = 499
 """What the log calls the status of an answer that was not brought to its end."""
 
 
-_PRIVATE = b"Cache-Control: private\r\n"
-_PRIVATE_BY_LINK = _PRIVATE + b"Referrer-Policy: no-referrer\r\n"
-"""A page that was opened with a link must not tell it to those it leads to."""
+_BY_LINK: Fields = [("Referrer-Policy", "no-referrer")]
+"""What is said with an answer to who has a link: a page must not tell it to those it leads to."""
+
+_BY_LOGIN: Fields = [*_BY_LINK, ("Cross-Origin-Resource-Policy", "same-origin")]
+"""And to who has logged in: a browser does so whoever's page it is that asks, and none but ours is
+to get it."""
 
 
 class Connection(Protocol):
@@ -115,7 +118,7 @@ class Exchange:
         start = self.connection.start(status, self.request)
         if not self.private:
             return start
-        return start + (_PRIVATE if self.link is None else _PRIVATE_BY_LINK)
+        return start + (_PRIVATE_BY_LINK if self.user is None else _PRIVATE_BY_LOGIN)
 
     def head(self, status: int, fields: Fields) -> bytes:
         """The head of an answer, as bytes still to be written."""
@@ -125,12 +128,10 @@ class Exchange:
 
     def _marked(self, fields: Fields) -> Fields:
         """`fields` of an answer that is for nobody else."""
-        said = dict(fields)
-        own = said.pop("Cache-Control", None)
-        said["Cache-Control"] = f"private, {own}" if own else "private"
-        if self.link is not None:
-            said["Referrer-Policy"] = "no-referrer"
-        return list(said.items())
+        own = dict(fields).get("Cache-Control")
+        kept = [field for field in fields if field[0] not in ("Cache-Control", "Referrer-Policy")]
+        kept.append(("Cache-Control", f"private, {own}" if own else "private"))
+        return kept + (_BY_LINK if self.user is None else _BY_LOGIN)
 
     def write_encoded(self, status: int, fields: bytes, body: bytes) -> None:
         """Write a whole answer whose fields, Content-Length among them, `encode_fields` made; of
@@ -189,3 +190,7 @@ def encode_fields(fields: Fields) -> bytes:
     """What follows the first lines of a head, with the empty line at its end."""
     lines = [f"{name}: {value}\r\n" for name, value in fields]
     return ("".join(lines) + "\r\n").encode("latin-1")
+
+
+_PRIVATE_BY_LINK = encode_fields([("Cache-Control", "private"), *_BY_LINK])[:-2]
+_PRIVATE_BY_LOGIN = encode_fields([("Cache-Control", "private"), *_BY_LOGIN])[:-2]

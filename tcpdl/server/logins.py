@@ -22,8 +22,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from tcpdl.access.files import Kept
 from tcpdl.access.proof import Proof
-from tcpdl.server.checkers import adapted
+from tcpdl.access.users import Users
+from tcpdl.server.checkers import UsersChecker, adapted
 from tcpdl.server.credentials import (
     BearerToken,
     IBearerToken,
@@ -91,10 +93,10 @@ class Logins:
     def _takes(self, interface: Any) -> bool:
         return any(interface in checker.credentialInterfaces for checker in self._checkers)
 
-    def look(self) -> None:
-        """Have checkers look at what they have read, in case nobody asks them."""
-        for checker in self._checkers:
-            _version_of(checker)()
+    @property
+    def files(self) -> list[Kept[Users]]:
+        """What checkers have read, which is to be looked at in case nobody asks them."""
+        return [one.file for one in self._checkers if isinstance(one, UsersChecker)]
 
     def known(self, proof: Proof) -> str | None:
         """Whose `proof` it is, if that was found out a moment ago."""

@@ -34,9 +34,15 @@ class Watched:
             str(path), number, warn=self.warnings.append, secret=secret, clock=lambda: self.now
         )
 
-    def get_later(self) -> int:
+    def get_next(self) -> int:
+        """What it says after the next look."""
         self.now += files.LOOK_SECONDS
         return self.kept.get()
+
+    def get_later(self) -> int:
+        """What it says once it has been seen twice as it is now."""
+        self.get_next()
+        return self.get_next()
 
 
 @pytest.fixture
@@ -115,16 +121,43 @@ def test_what_it_says_at_first_must_make_sense(path: Path) -> None:
         Watched(path)
 
 
-def test_it_is_looked_at_once_a_second(path: Path) -> None:
+def test_it_is_looked_at_once_a_second(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched(path)
-    assert watched.kept.get() == 1
+    looks: list[str] = []
+    really = os.lstat
+
+    def look(path: str) -> os.stat_result:
+        looks.append(path)
+        return really(path)
+
+    monkeypatch.setattr(os, "lstat", look)
+    for now in (0, 0.1, 0.9, 1, 1.5, 2, 2.9):
+        watched.now = now
+        assert watched.kept.get() == 1
+    assert looks == [str(path)] * 3
+
+
+def test_a_change_is_taken_up_when_it_is_seen_twice(path: Path) -> None:
+    watched = Watched(path)
+    assert watched.get_later() == 1
+    # An editor writes it in two steps, with a look between them.
+    path.write_text("")
+    assert watched.get_next() == 1
     path.write_text("22")
-    assert watched.kept.get() == 1
-    watched.now += 0.9
-    assert watched.kept.get() == 1
-    watched.now += 0.1
-    assert watched.kept.get() == 22
+    assert watched.get_next() == 1
+    assert watched.get_next() == 22
     assert watched.warnings == []
+
+
+def test_it_is_read_at_once_for_who_asks_for_it(path: Path) -> None:
+    watched = Watched(path)
+    path.write_text("22")
+    watched.kept.reload()
+    assert watched.kept.get() == 22
+    path.write_text("nonsense")
+    watched.kept.reload()
+    assert watched.kept.get() == 22
+    assert len(watched.warnings) == 1
 
 
 @pytest.mark.usefixtures("settled")

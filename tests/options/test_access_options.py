@@ -160,10 +160,10 @@ def test_what_others_can_read_is_told_once_the_daemon_runs(
     Path("key").chmod(0o644)
     made = admission("--auth=users:users", "--link-key=key", "--rules=rules")
     assert log == []
-    made.look()
+    made.reload()
     assert sorted(log) == [
         f"{Path(name).resolve()}: others can read or change it; chmod 600 ends that"
         for name in ("key", "users")
     ]
-    made.look()
+    made.reload()
     assert len(log) == 2

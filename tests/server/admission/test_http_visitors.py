@@ -66,8 +66,9 @@ def test_http(server: GuardedServer, visitor: Visitor, thing: tuple[str, Any, st
         return
     assert reply.status in (200, 206)
     assert "private" in reply["cache-control"]
-    if visitor.link:
-        assert reply["referrer-policy"] == "no-referrer"
+    assert reply["referrer-policy"] == "no-referrer"
+    if not visitor.link:
+        assert reply["cross-origin-resource-policy"] == "same-origin"
     if method == "GET" and target.endswith(".txt"):
         assert reply.body
 
@@ -275,3 +276,11 @@ def test_two_authorizations_are_refused(server: GuardedServer) -> None:
     ann = with_password("", "ann", "secret").fields
     (reply,) = server.connect().ask(get("/public/a.txt", *ann, *ann))
     assert reply.status == 400
+
+
+def test_a_link_that_leads_away_is_answered_with_all_challenges(server: GuardedServer) -> None:
+    visitor = ANYONE._replace(link=link_to("public"))
+    reply = fetch(server, visitor, "/public/way")
+    assert reply.status == 401
+    assert reply["www-authenticate"].count("realm=") == 2
+    assert reply["cache-control"] == "private"

@@ -99,13 +99,22 @@ def test_rules_that_change(make: Make) -> None:
     anyone = ANYONE
     assert fetch(server, anyone, "/private/c.txt").status == 401
     server.rules_file.write_bytes(b"/** anyone read\n")
+    fetch(server, anyone, "/")
+    server.wait(1)
+    fetch(server, anyone, "/")
     server.wait(1)
     assert fetch(server, anyone, "/private/c.txt").status == 200
     server.rules_file.write_bytes(b"/** anyone rad\n")
+    fetch(server, anyone, "/")
+    server.wait(1)
+    fetch(server, anyone, "/")
     server.wait(1)
     assert fetch(server, anyone, "/private/c.txt").status == 200
     assert len(server.warnings) == 1
     server.rules_file.write_bytes(b"/** anyone nothing\n")
+    fetch(server, anyone, "/")
+    server.wait(1)
+    fetch(server, anyone, "/")
     server.wait(1)
     assert fetch(server, anyone, "/private/c.txt").status == 401
 
