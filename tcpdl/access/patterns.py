@@ -100,8 +100,8 @@ def parse_pattern(word: Word) -> Pattern:
         return Pattern(())
     if not parts[-1]:
         raise PatternError(
-            f"the pattern {text!r} ends in /; write {text[:-1]} for the folder itself, "
-            f"and {text}** for it and all below"
+            f"the pattern {text!r} ends in /; write {text[:-1]!r} for the folder itself, "
+            f"and {text + '**'!r} for it and all below"
         )
     return Pattern(tuple(_step(part, text) for part in parts))
 

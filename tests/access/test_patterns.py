@@ -122,7 +122,7 @@ def test_characters_that_stand_for_themselves() -> None:
         ("", "does not begin with /"),
         ("x/**", "does not begin with /"),
         ("**", "does not begin with /"),
-        ("/x/", r"write /x for the folder itself, and /x/\*\* for it"),
+        ("/x/", r"write '/x' for the folder itself, and '/x/\*\*' for it"),
         ("//", "ends in /"),
         ("//x", "empty"),
         ("/a//b", "empty"),
