@@ -35,6 +35,10 @@ WELL_KNOWN = b"/.well-known/tcpdl/"
 RETRY_SECONDS = 5
 """After which a client is told to ask again for what cannot be opened now."""
 
+_BEARER = 'Bearer realm="files"'
+_WRONG_TOKEN = f'{_BEARER}, error="invalid_token"'
+"""What RFC 6750, section 3.1 has said to who has shown one."""
+
 _FOR_GOOD = "public, max-age=31536000, immutable"
 
 
@@ -146,7 +150,10 @@ class HttpAnswers:
 
     def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         """Say why a request is not answered."""
-        write_refusal(exchange, refusal, self._challenges if refusal.status == 401 else ())
+        asked: Fields = self._challenges if refusal.status == 401 else []
+        if asked and (exchange.request.field(b"authorization") or "").lower().startswith("bearer"):
+            asked = [(name, value.replace(_BEARER, _WRONG_TOKEN)) for name, value in asked]
+        write_refusal(exchange, refusal, asked)
 
     def _folder(self, exchange: Exchange, name: Name) -> Work | None:
         request = exchange.request
@@ -223,7 +230,7 @@ def _challenges(admission: Admission | None) -> Fields:
     if logins is not None and logins.takes_passwords:
         asked.append(("WWW-Authenticate", 'Basic realm="files", charset="UTF-8"'))
     if logins is not None and logins.takes_tokens:
-        asked.append(("WWW-Authenticate", 'Bearer realm="files"'))
+        asked.append(("WWW-Authenticate", _BEARER))
     return asked
 
 

@@ -79,7 +79,8 @@ def check_refused(reply: Reply, visitor: Visitor) -> None:
     assert "etag" not in reply.fields
     challenges = reply.get("www-authenticate")
     if reply.status == 401:
-        assert challenges == 'Basic realm="files", charset="UTF-8", Bearer realm="files"'
+        wrong = ', error="invalid_token"' if "Bearer" in str(visitor.fields) else ""
+        assert challenges == f'Basic realm="files", charset="UTF-8", Bearer realm="files"{wrong}'
     else:
         assert challenges is None
     assert reply["vary"] == "Accept, Authorization"
