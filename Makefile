@@ -4,9 +4,11 @@ PORT ?= 8080
 ROOT ?= examples
 # The interpreter that .venv is made with; the first that is fit for it, if left out.
 PYTHON ?=
+# How long `make fuzz` spends on each target.
+FUZZ_SECONDS ?= 60
 # Recipes read these from their environment, so that no character in them means anything to make
 # or to the shell.
-export PORT ROOT PYTHON
+export PORT ROOT PYTHON FUZZ_SECONDS
 
 BIN = .venv/bin
 # Written last, so that an installation which was interrupted or failed is begun anew. Holds the
@@ -18,12 +20,13 @@ ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(STAMP) 2>/dev/null),$(CU
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help run test format clean
+.PHONY: help run test fuzz format clean
 
 help:
 	@echo 'make run      serve the folder examples on port 8080'
 	@echo '              (make run PORT=9000 ROOT=/some/folder for others)'
 	@echo 'make test     check the style and the types, and run the tests: all that CI runs'
+	@echo 'make fuzz     let a fuzzer look for input that breaks a promise, FUZZ_SECONDS=60 a target'
 	@echo 'make format   put the source into the common style'
 	@echo 'make clean    remove all that was made here, .venv included'
 	@echo ''
@@ -37,6 +40,13 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The fuzzer has no releases for some interpreters, and nothing else needs it.
+fuzz: $(STAMP)
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --upgrade \
+	    --target .cache/atheris atheris
+	PYTHONPATH="$$PWD:$$PWD/.cache/atheris" \
+	    $(BIN)/python tests/fuzz/all_targets.py .cache/fuzz "$$FUZZ_SECONDS"
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix-only .
