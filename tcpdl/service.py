@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -23,10 +23,13 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.options.daemon import Options, leave
 from tcpdl.server import epoll
+from tcpdl.server.accepting import Accepting
 from tcpdl.server.access import AccessLog
 from tcpdl.server.admission import Admission
 from tcpdl.server.certificate import BadCertificate, Credentials
-from tcpdl.server.deadlines import Deadlines, run_on_monotonic_clock
+from tcpdl.server.crowd import Crowd, Limits
+from tcpdl.server.deadlines import Deadlines, Times, run_on_monotonic_clock
+from tcpdl.server.descriptors import share
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.front import FrontFactory
 from tcpdl.server.hangup import Hangups
@@ -52,9 +55,21 @@ class Daemon(MultiService):
     credentials: Credentials | None = None
     """What its ports prove themselves with, if they speak TLS."""
 
-    def __init__(self, reactor: Any, *, sendfile: bool = True, rates: Rates = NO_LIMIT) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        sendfile: bool = True,
+        rates: Rates = NO_LIMIT,
+        limits: Limits = Limits(),  # noqa: B008
+        accepts: int = 0,
+        times: Times = Times(),  # noqa: B008
+    ) -> None:
+        """`accepts` is how many connections are accepted in a second; 0: any number."""
         super().__init__()
-        self.deadlines = Deadlines(reactor)
+        self.deadlines = Deadlines(reactor, times)
+        self.crowd = Crowd(limits)
+        self._accepting = Accepting(reactor, self.crowd, self.deadlines, rate=accepts)
         self._reactor = reactor
         self._sendfile = os.sendfile if sendfile else None
         self._connections: Any = None
@@ -69,18 +84,25 @@ class Daemon(MultiService):
         self.addService(self.workers)
 
     def listen(
-        self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory, *, tls: bool = False
+        self,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        *,
+        tls: bool = False,
+        speaks: bool = True,
     ) -> None:
         """Open the port of `endpoint`, and serve `factory` on it while the daemon runs; with `tls`,
-        over TLS as well, if there are credentials.
+        over TLS as well, if there are credentials. One that `speaks` our dialects says in them
+        when there is no room for another connection.
 
         Raises `CannotListen`.
         """
         sending: dict[str, Any] = {"sendfile": self._sendfile, "warmer": self._warmer}
         if tls and self.credentials is not None:
             sending["tls"] = self.credentials.context
-        shared, shaper = self._shared_connections, self._shaper
-        self.addService(Listening(endpoint, factory, shared, shaper=shaper, **sending))
+        sending["shaper"] = self._shaper
+        shared, accepting = self._shared_connections, self._accepting
+        self.addService(Listening(endpoint, factory, shared, accepting, speaks=speaks, **sending))
 
     def encrypt_with(self, credentials: Credentials) -> None:
         """Have ports that are to speak TLS prove themselves with these, which are read again when
@@ -99,7 +121,6 @@ class Daemon(MultiService):
 
     def startService(self) -> None:
         run_on_monotonic_clock(self._reactor)
-        _raise_descriptor_limit()
         _collect_seldom()
         for begin in self._to_begin:
             begin()
@@ -147,7 +168,15 @@ def makeService(options: Options) -> IService:
 def make_daemon(options: Options, reactor: Any) -> Daemon:
     """The daemon that `options` describe, on `reactor`. Raises `CannotListen`."""
     directory = Directory(options["root"], hidden=options["hidden"], symlinks=options["symlinks"])
-    daemon = Daemon(reactor, sendfile=not options["no-sendfile"], rates=options.rates())
+    daemon = Daemon(
+        reactor,
+        sendfile=not options["no-sendfile"],
+        rates=options.rates(),
+        limits=options.limits(),
+        accepts=options["max-accepts"],
+        times=options.times(),
+    )
+    daemon.at_start(partial(share, daemon.crowd, directory.files, options["max-files"]))
     try:
         _open_ports(daemon, directory, options, reactor)
     except CannotListen:
@@ -173,7 +202,12 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
     digests = Digests(options["state-dir"], warn=_warn)
     daemon.close_at_end(digests.close)
     native = NativeFactory(
-        directory, daemon.deadlines, digests, daemon.workers, admission=admission
+        directory,
+        daemon.deadlines,
+        digests,
+        daemon.workers,
+        admission=admission,
+        requests_most=options["max-requests"],
     )
     access = AccessLog(reactor)
     daemon.close_at_end(access.close)
@@ -185,7 +219,8 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
         precompressed=options["precompressed"],
         admission=admission,
     )
-    http = HttpFactory(answers, daemon.deadlines, access)
+    most = options["max-requests"]
+    http = HttpFactory(answers, daemon.deadlines, access, requests_most=most)
     front = FrontFactory(daemon.deadlines, raw, native, http)
     others = refusing(daemon.deadlines, http) if daemon.credentials else None
     encrypted = FrontFactory(daemon.deadlines, raw, native, http, unencrypted=others)
@@ -204,7 +239,8 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
     if options["echo-port"] is not None:
         sock = bind(options["interface"], options["echo-port"])
         _log.info("echo on {where}", where=_where(sock))
-        daemon.listen(adopt(reactor, sock), EchoFactory(daemon.deadlines, options["echo-reply"]))
+        echo = EchoFactory(daemon.deadlines, options["echo-reply"])
+        daemon.listen(adopt(reactor, sock), echo, speaks=False)
     for description in options["listen"]:
         try:
             endpoint = serverFromString(reactor, description)
@@ -233,16 +269,6 @@ def _warn(problem: str) -> None:
 def _where(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _raise_descriptor_limit() -> None:
-    """Allow as many open connections as the system allows this process to ask for."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError) as error:
-            _log.warn("the limit of open files stays at {soft}: {error}", soft=soft, error=error)
 
 
 def _collect_seldom() -> None:

@@ -52,6 +52,20 @@ def parsed(*options: str) -> Options:
 # Options.
 
 
+LIMITS = {
+    "max-connections": None,
+    "max-connections-per-address": None,
+    "max-connections-per-network": None,
+    "max-accepts": 5000,
+    "max-requests": 100_000,
+    "max-files": 0,
+    "request-seconds": 60,
+    "idle-seconds": 75,
+    "min-rate": 500,
+    "stall-seconds": 60,
+}
+
+
 def test_defaults() -> None:
     assert dict(parsed()) == {
         "port": DEFAULT_PORT,
@@ -69,6 +83,7 @@ def test_defaults() -> None:
         "hidden": 0,
         "no-sendfile": 0,
         "listen": [],
+        **LIMITS,
         "listen-tls": [],
         "tls": None,
         "tls-cert": None,
@@ -139,6 +154,7 @@ def test_all_given(root: Path) -> None:
         "link-key": None,
         "insecure-logins": 0,
         "listen": ["tcp:1", "unix:2"],
+        **LIMITS,
         "listen-tls": [(3, None)],
     }
     assert options.rates() == (1_000_000_000, 50_000_000, 400 * 1024)

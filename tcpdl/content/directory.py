@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeVar
 
 from tcpdl.access.rules import Level
 from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refused, not_served
+from tcpdl.content.open_files import OpenFiles
 from tcpdl.content.opening import (
     THIS,
     check_regular,
@@ -122,6 +123,8 @@ class Directory:
         """
         self.hidden = hidden
         self.symlinks = symlinks
+        self.files = OpenFiles()
+        """The files of it that are open."""
         self.path = os.path.realpath(os.fsencode(path)).rstrip(b"/")
         """The absolute path, for links whose text is absolute; empty for the root of all."""
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -137,7 +140,7 @@ class Directory:
 
         Raises a subclass of `NotServed`: `Absent`, `Refused`, `IsFolder` or `Unavailable`.
         """
-        return self._find(name, _open_file, rights)
+        return self._find(name, self._open_file, rights)
 
     def identify(self, name: Name, *, rights: Rights | None = None) -> Identity:
         """The identity of the regular file called `name`, which is not opened for it.
@@ -183,8 +186,10 @@ class Directory:
         links are followed here at all.
         """
         top = self._find(name, _check_folder, rights)
+        self.files.check()  # a walk holds a folder, until it ends
         walk = Walk(
             open_folder=self._open_folder,
+            close_folder=self.files.close,
             hidden=self.hidden,
             links=self.symlinks is Symlinks.INSIDE,
             recursive=recursive,
@@ -286,6 +291,11 @@ class Directory:
         onward = follow_link(segments[:index], target, self.path, hidden=self.hidden)
         return _Onward(onward + segments[index + 1 :])
 
+    def _open_file(self, found: _Found) -> File:
+        found.check_readable()
+        self.files.check()
+        return file_of(*open_regular(found.segment, found.folder), self.files)
+
     def _open_folder(self, segments: Segments) -> int:
         """A descriptor of the folder at `segments`, no link followed. Raises `OSError`."""
         root = held = self._fd
@@ -295,7 +305,7 @@ class Directory:
                 if held != root:
                     os.close(held)
                 held = below
-            return open_folder(segments[-1] if segments else THIS, held)
+            return self.files.add(open_folder(segments[-1] if segments else THIS, held))
         finally:
             if held != root:
                 os.close(held)
@@ -306,11 +316,6 @@ class _Onward:
     """A name leads through a link: what to look for instead."""
 
     segments: Segments
-
-
-def _open_file(found: _Found) -> File:
-    found.check_readable()
-    return file_of(*open_regular(found.segment, found.folder))
 
 
 def _identify(found: _Found) -> Identity:

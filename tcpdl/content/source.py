@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from tcpdl.access.rules import Level
 from tcpdl.content.errors import NotServed
+from tcpdl.content.open_files import OpenFiles
 from tcpdl.wire.names import Name
 from tcpdl.wire.native import ANY_TAG, MAX_SIZE, TAG_SIZE
 from tcpdl.wire.pack import FOLDER, LISTED, Entry
@@ -61,6 +62,8 @@ class File(NamedTuple):
     settled: bool
     """No change since it was opened can leave its identity as it is. While false, what was found
     out about its bytes must not be kept."""
+    among: OpenFiles | None = None
+    """Those that it is counted with."""
 
     def still_same(self) -> bool:
         """Whether it is as it was when it was opened."""
@@ -75,8 +78,16 @@ class File(NamedTuple):
         status = os.fstat(self.fd)
         return status.st_mtime_ns != self.identity.mtime_ns and status.st_size <= self.size
 
+    def duplicate(self) -> File:
+        """The same by another descriptor. Raises `OSError` if there is none left."""
+        fd = os.dup(self.fd)
+        return self._replace(fd=fd if self.among is None else self.among.add(fd))
+
     def close(self) -> None:
-        os.close(self.fd)
+        if self.among is None:
+            os.close(self.fd)
+        else:
+            self.among.close(self.fd)
 
 
 class Rights(Protocol):
@@ -166,12 +177,16 @@ class Source(Protocol):
         ...
 
 
-def file_of(fd: int, status: os.stat_result) -> File:
-    """The regular file that was just opened as `fd`, and has the `status`."""
+def file_of(fd: int, status: os.stat_result, among: OpenFiles | None = None) -> File:
+    """The regular file that was just opened as `fd`, and has the `status`; to be counted `among`
+    others."""
+    if among is not None:
+        among.add(fd)
     identity = identity_of(status)
     settled = max(status.st_mtime_ns, status.st_ctime_ns) < time.time_ns() - SETTLED_NS
     mtime_ns = _expressible(status.st_mtime_ns)
-    return File(fd, status.st_size, mtime_ns, status.st_mode & 0o777, identity, settled)
+    mode = status.st_mode & 0o777
+    return File(fd, status.st_size, mtime_ns, mode, identity, settled, among)
 
 
 def identity_of(status: os.stat_result) -> Identity:

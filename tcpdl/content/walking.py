@@ -40,6 +40,7 @@ class Walk:
 
     open_folder: Callable[[Segments], int]
     """A descriptor of a folder, from its segments below the root, no link followed."""
+    close_folder: Callable[[int], None]
     hidden: bool
     links: bool
     """Whether links are handed out, as their text, if they stay below the root."""
@@ -128,7 +129,7 @@ class Walk:
                     entry = left_out(prefix + name, str(problem))
                 yield entry
         finally:
-            os.close(fd)
+            self.close_folder(fd)
         if too_long:
             yield left_out(prefix[:-1], "it holds names that are too long to be asked for")
         if more:

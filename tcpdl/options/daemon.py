@@ -9,13 +9,14 @@ from twisted.python import usage
 
 import tcpdl
 from tcpdl.options.access import AccessOptions
+from tcpdl.options.limits import LimitOptions
 from tcpdl.options.rates import RateOptions
 from tcpdl.options.serving import ServingOptions
 from tcpdl.options.tls import TlsOptions
 from tcpdl.wire.text import visible
 
 
-class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions):
+class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions, LimitOptions):
     """The daemon's command line."""
 
     synopsis = "[options]"

@@ -1,11 +1,18 @@
-"""Which transports act on the wire itself, and which wrap one that does. Imports Twisted only."""
+"""Which transports act on the wire itself, and which wrap one that does.
+
+Imports `server.crowd` and Twisted.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from twisted.internet.interfaces import ISSLTransport
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+
+from tcpdl.server.crowd import Address
 
 
 class ClientCertificate(NamedTuple):
@@ -47,12 +54,27 @@ class DirectTransport:
     secure = False
     """All that goes over this connection is encrypted by this transport."""
 
+    address: Address | None = None
+    """Where the client is, for limits of what each may have; `None` if nobody counts."""
+
+    leave: Callable[[Address], None] | None = None
+    """Is told once that a connection from `address` is over."""
+
     client_certificate: ClientCertificate | None = None
     """What the client has proven to be, if it was asked and has."""
 
     truncated = False
     """The client's stream was cut off: it ended, encrypted, and nothing in it said that it would.
     What came last may be the beginning of something else."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """As the base class beside this one."""
+        try:
+            super().connectionLost(reason)  # type: ignore[misc]
+        finally:
+            leave, self.leave = self.leave, None
+            if leave is not None and self.address is not None:
+                leave(self.address)
 
     def under_way(self) -> int:
         """Bytes in the kernel's hands that the peer has still to take; for a Unix socket, the
@@ -83,6 +105,12 @@ def wire(transport: Any) -> Any:
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport
+
+
+def address_of(transport: Any) -> Address | None:
+    """Where the client of `transport`, of whatever kind, is; `None` if nobody counts."""
+    below = wire(transport)
+    return below.address if isinstance(below, DirectTransport) else None
 
 
 def encrypted(transport: Any) -> bool:

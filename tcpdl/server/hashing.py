@@ -6,7 +6,6 @@ each step, so that a long one keeps no short one waiting; no longer than anybody
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -60,7 +59,7 @@ class Hashing:
         if task is None:
             if len(self._all) == FILES_MOST:
                 raise Busy
-            mine = file._replace(fd=os.dup(file.fd))
+            mine = file.duplicate()
             task = self._all[file.identity] = _Task(mine, self._digests.hash_whole(mine, SHA256))
             self._queue.append(task)
         done: Deferred[bytes] = Deferred()

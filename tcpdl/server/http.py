@@ -59,6 +59,7 @@ class Http(AnsweringProtocol):
         self._ended = False
         self._paused = False
         self._in_a_row = 0
+        self._left = factory.requests_most
         self.keep_alive = True
 
     # Receiving.
@@ -109,7 +110,8 @@ class Http(AnsweringProtocol):
 
     def _begin(self, request: Request) -> None:
         self._begun = False
-        self.keep_alive = request.keep_alive
+        self._left -= 1
+        self.keep_alive = request.keep_alive and self._left != 0
         exchange = Exchange(self, request)
         work: Work | None = None
         try:
@@ -219,7 +221,16 @@ class HttpFactory(Factory):
 
     noisy = False
 
-    def __init__(self, answers: Answers, deadlines: Deadlines, access: AccessLog) -> None:
+    def __init__(
+        self,
+        answers: Answers,
+        deadlines: Deadlines,
+        access: AccessLog,
+        *,
+        requests_most: int = 0,
+    ) -> None:
+        """A connection ends after `requests_most` answers; 0: any number."""
+        self.requests_most = requests_most
         self.answers = answers
         self.deadlines = deadlines
         self.access = access

@@ -1,6 +1,6 @@
 """Listening sockets, and the service that accepts connections on one of them.
 
-Imports `server.transport`, `server.tls_transport` and Twisted.
+Imports the modules beside it, and Twisted.
 
 Ports are opened when the service is made, before it starts: that one is taken is then known
 while there is still a terminal to say so on, and one below 1024 is opened before privileges are
@@ -24,6 +24,8 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
+from tcpdl.server.accepting import Accepting, Door
+from tcpdl.server.busy import Busy
 from tcpdl.server.tls_transport import TlsFileTransport, UNIXTlsFileTransport
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
 
@@ -37,6 +39,11 @@ questions, and how many of them stay unanswered: a peer that vanished is gone in
 NOTSENT_LOWAT = 128 * 1024
 """Unsent bytes below which the kernel asks for more: two calls' worth (bench/sizes.py). It is
 also what a slow client can make the kernel hold beyond its own window."""
+
+
+PATIENCE = 15.0
+"""Beyond the seconds for which a client may take nothing of what it is owed, those after which the
+kernel gives up one that does not acknowledge anything."""
 
 
 class CannotListen(Exception):
@@ -102,14 +109,18 @@ def _why_not(error: OSError, address: Any) -> str:
     return f"{where} cannot be opened: {error.strerror or error}"
 
 
-def tune(sock: socket.socket) -> None:
-    """Set options on a listening TCP socket; the sockets it accepts inherit them for free."""
+def tune(sock: socket.socket, patience: float) -> None:
+    """Set options on a listening TCP socket; the sockets it accepts inherit them for free.
+
+    For `patience` seconds, a peer may leave unacknowledged what it was sent.
+    """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # One that is accepted only to be closed, since descriptors have run out, is reset: a clean end
     # without a byte would say that there is no such file.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    for name, value in (*KEEPALIVE.items(), ("TCP_NOTSENT_LOWAT", NOTSENT_LOWAT)):
+    more = {"TCP_NOTSENT_LOWAT": NOTSENT_LOWAT, "TCP_USER_TIMEOUT": int(patience * 1000)}
+    for name, value in (KEEPALIVE | more).items():
         if (option := getattr(socket, name, None)) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
@@ -122,21 +133,27 @@ class Listening(Service):
         endpoint: IStreamServerEndpoint,
         factory: IProtocolFactory,
         connections: Callable[[], Any],
+        accepting: Accepting,
+        *,
+        speaks: bool = True,
         **sending: Any,
     ) -> None:
         """Open the port of `endpoint`, which is then `port`.
 
         Raises `CannotListen` if that fails at once.
         `connections` gives what stands for the reactor in the eyes of the connections (see
-        `server.epoll`); it is asked when the first is accepted. The other arguments are
-        those of `FileTransport`, by name; with `tls` among them, and nothing between the port and
-        `factory`, those of `TlsFileTransport`.
+        `server.epoll`); it is asked when the first is accepted. A client for which there is no
+        room is told so in its dialect, if the port `speaks` those. The other arguments are those of
+        `FileTransport`, by name; with `tls` among them, and nothing between the port and `factory`,
+        those of `TlsFileTransport`.
         """
         self.factory = factory
         self.port: Any = None
         self.tls = False
         """Whether we speak TLS on it."""
         self._make_connections = connections
+        self._accepting = accepting
+        self._speaks = speaks
         self._sending = sending
         failures: list[Failure] = []
         self._opening: Deferred[Any] = endpoint.listen(factory)
@@ -148,12 +165,21 @@ class Listening(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._opening.addCallback(_start_reading)
+        self._opening.addCallback(self._start)
 
     def stopService(self) -> Deferred[None]:
         """Close the port. Connections that are open stay so."""
         super().stopService()
-        return self._opening.addCallback(lambda port: port and port.stopListening())
+        return self._opening.addCallback(self._stop)
+
+    def _start(self, port: Any) -> Any:
+        if isinstance(port, tcp.Port):
+            self._accepting.start(port)
+        return port
+
+    def _stop(self, port: Any) -> Any:
+        self._accepting.stop(port)
+        return port and port.stopListening()
 
     def _opened(self, port: Any) -> Any:
         self.port = port
@@ -161,29 +187,40 @@ class Listening(Service):
             # Accepted connections are made by what `transport` is set to, as tcp.Port documents.
             tls = self._sending.pop("tls", None)
             local = isinstance(port, unix.Port)
-            kind: Any = UNIXFileTransport if local else FileTransport
+            plain: Any = UNIXFileTransport if local else FileTransport
+            kind = plain
             # Below an endpoint's own TLS, or a PROXY header, the first byte would mislead us.
-            if tls is not None and port.factory is self.factory:
+            wrapped = port.factory is not self.factory
+            if tls is not None and not wrapped:
                 kind = UNIXTlsFileTransport if local else TlsFileTransport
                 self._sending["tls"] = tls
                 self.tls = True
-            port.transport = partial(self._transport, kind)  # type: ignore[assignment]
+            deadlines = self._accepting.deadlines
+            refusal = partial(Busy, deadlines, speaks=self._speaks and not wrapped)
+            # Before anything is made for a connection, what TLS takes included.
+            behind: Any = port.factory
+            door: Any = Door(behind, self._accepting, refusal)
+            port.factory = door
+            port.transport = partial(self._transport, door, kind, plain)  # type: ignore[assignment]
             if not local:
-                tune(port.socket)
-            if not self.running:
-                # twistd forks, and may drop privileges, between now and the start.
-                port.stopReading()
+                tune(port.socket, deadlines.times.pace.seconds + PATIENCE)
+            # It is asked by what `Accepting` has the reactor look at. twistd forks, and may drop
+            # privileges, between now and the start.
+            port.stopReading()
         return port
 
-    def _transport(self, kind: Any, *args: Any) -> Any:
+    def _transport(self, door: Door, kind: Any, plain: Any, *args: Any) -> Any:
         *others, _reactor = args
-        return kind(*others, self._make_connections(), **self._sending)
-
-
-def _start_reading(port: Any) -> Any:
-    if isinstance(port, tcp.Port):
-        port.startReading()
-    return port
+        try:
+            if door.refuses:
+                transport = plain(*others, self._make_connections())
+            else:
+                transport = kind(*others, self._make_connections(), **self._sending)
+        except BaseException:
+            door.abandon()
+            raise
+        door.bind(transport)
+        return transport
 
 
 def _why(error: object) -> str:

@@ -56,6 +56,7 @@ class Native(AnsweringProtocol):
         self._ended = False
         self._paused = False
         self._refusal: native.Error | None = None
+        self._left = factory.requests_most
 
     # Receiving.
 
@@ -131,12 +132,17 @@ class Native(AnsweringProtocol):
             else:
                 await answers.answer(request)
                 await self.drained()
+                self._left -= 1
+                if self._left == 0:
+                    self._requests.clear()  # for another connection
+                    self._refusal = None
+                    break
             if self._paused and len(self._requests) < PENDING_MOST // 2:
                 self._read()
         self._answering = False
         if self._lost or self._ended:
             return
-        if self.peer_ended or self._refusal is not None:
+        if self.peer_ended or self._refusal is not None or self._left == 0:
             self._end()
         else:
             self._wait()
@@ -175,6 +181,9 @@ class Native(AnsweringProtocol):
     def _end(self) -> None:
         """Nothing more is answered on this connection."""
         self._ended = True
+        if self._paused:  # what is left unread would reset the connection
+            self._paused = False
+            self.transport.resumeProducing()
         if self._refusal is not None:
             if not self.algorithm:
                 self.transport.write(native.preface(0))
@@ -199,13 +208,16 @@ class NativeFactory(Factory):
         workers: Workers,
         *,
         admission: Admission | None = None,
+        requests_most: int = 0,
     ) -> None:
-        """`admission`, if there is one, says who may read what of the `source`."""
+        """`admission`, if there is one, says who may read what of the `source`. A connection ends
+        after `requests_most` answers; 0: any number."""
         self.admission = admission or Everyone(source)
         self.deadlines = deadlines
         self.digests = digests
         self.workers = workers
         self.unreadable = Unreadable()
+        self.requests_most = requests_most
 
     def buildProtocol(self, addr: IAddress | None) -> Native:  # type: ignore[override]
         return Native(self)

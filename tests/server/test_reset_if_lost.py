@@ -6,7 +6,6 @@ import contextlib
 import random
 import re
 import resource
-import select
 import signal
 import socket
 import subprocess
@@ -164,22 +163,3 @@ def test_a_daemon_that_is_stopped_before_it_answers(tmp_path: Path, number: sign
         process.send_signal(number)
         with pytest.raises(ConnectionResetError):
             read_to_end(sock)
-
-
-def test_a_daemon_that_has_run_out_of_descriptors(tmp_path: Path) -> None:
-    (tmp_path / "small").write_bytes(b"small")
-    with contextlib.ExitStack() as stack:
-        _, port = stack.enter_context(daemon(tmp_path, descriptors=40))
-        turned_away = 0
-        for _ in range(60):
-            try:
-                sock = stack.enter_context(client(port))
-            except ConnectionResetError:
-                turned_away += 1
-                continue
-            sock.setblocking(False)
-            if select.select([sock], [], [], 0.05)[0]:
-                turned_away += 1
-                with pytest.raises(ConnectionResetError):
-                    read_to_end(sock)
-        assert turned_away

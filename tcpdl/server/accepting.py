@@ -1,0 +1,236 @@
+"""How connections are accepted: as fast as is allowed, and while there is a descriptor for each.
+
+Imports the modules beside it. What is not accepted yet waits in the backlog, and notices nothing.
+A client that may have no other connection is told so (`server.busy`), at little cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tcpdl.server.crowd import Address, Crowd, Full
+from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.direct import DirectTransport
+from tcpdl.server.peer import peer_name
+
+AT_ONCE = 64
+"""Connections accepted in one turn of the reactor: some milliseconds."""
+
+BURST_SECONDS = 0.1
+"""What may be accepted at once after a while in which nothing was: what the rate gives in so many
+seconds. Then the ports are left alone until there is a tenth of that again."""
+
+REFUSAL_SECONDS = 5.0
+"""How long a connection lasts for which there is no room."""
+
+NOTE_SECONDS = 1.0
+"""How long between two lines about refusals."""
+
+_log = Logger()
+
+
+class Accepting:
+    """Accepts on all ports of a daemon."""
+
+    def __init__(self, reactor: Any, crowd: Crowd, deadlines: Deadlines, *, rate: int = 0) -> None:
+        """`rate` is how many connections are accepted in a second; 0: any number."""
+        self.crowd = crowd
+        self.deadlines = deadlines
+        self._reactor = reactor
+        self._rate = rate
+        self._burst = max(1.0, rate * BURST_SECONDS)
+        self._tokens = self._burst
+        self._at = 0.0  # when there were so many
+        self._readers: dict[Any, _Reader] = {}
+        self._timer: IDelayedCall | None = None
+        self._closed = False  # nothing is accepted for now
+        self._silent_until = float("-inf")
+        self._unsaid = 0
+        self._note: IDelayedCall | None = None
+        crowd.on_leave = self._left
+
+    def start(self, port: Any) -> None:
+        """Accept on `port`, which must not do so itself."""
+        if not self._readers:
+            self._at = self._reactor.seconds()
+        reader = self._readers[port] = _Reader(port, self)
+        if not self._closed:
+            self._reactor.addReader(reader)
+
+    def stop(self, port: Any) -> None:
+        """Accept on `port` no more."""
+        reader = self._readers.pop(port, None)
+        if reader is not None:
+            self._reactor.removeReader(reader)
+        if not self._readers and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def accept(self, port: Any) -> None:
+        """Accept what has come to `port`, as far as there is room."""
+        room = self._room()
+        if room:
+            port.numberAccepts = min(port.numberAccepts, room)
+            port.doRead()
+            room = self._room()
+        if not room:
+            self._close()
+
+    def came(self) -> None:
+        """A connection was accepted."""
+        self._tokens -= 1
+
+    def refused(self, peer: object, why: str) -> None:
+        """Tell the log, unless it was told something of the kind a moment ago."""
+        now = self._reactor.seconds()
+        if now < self._silent_until:
+            self._unsaid += 1
+            if self._note is None:
+                self._note = self._reactor.callLater(self._silent_until - now, self._say_more)
+            return
+        self._silent_until = now + NOTE_SECONDS
+        _log.warn("{peer} was refused: {why}", peer=peer_name(peer), why=why)
+
+    def _say_more(self) -> None:
+        self._note = None
+        count, self._unsaid = self._unsaid, 0
+        self._silent_until = self._reactor.seconds() + NOTE_SECONDS
+        _log.warn("{count} more were refused", count=count)
+
+    def _room(self) -> int:
+        room = max(0, min(AT_ONCE, self.crowd.room))
+        if not self._rate:
+            return room
+        now = self._reactor.seconds()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        return max(0, min(room, int(self._tokens)))
+
+    def _close(self) -> None:
+        """Leave the ports alone until there is room."""
+        if not self._closed:
+            self._closed = True
+            for reader in self._readers.values():
+                self._reactor.removeReader(reader)
+        if self._timer is None and self.crowd.room > 0:
+            wanted = max(1.0, self._burst / 10)
+            self._timer = self._reactor.callLater((wanted - self._tokens) / self._rate, self._open)
+
+    def _open(self) -> None:
+        self._timer = None
+        if self._room():
+            self._closed = False
+            for reader in self._readers.values():
+                self._reactor.addReader(reader)
+        else:
+            self._close()
+
+    def _left(self) -> None:
+        if self._closed and self._timer is None and self._readers:
+            self._open()
+
+
+@implementer(IReadDescriptor)
+class _Reader:
+    """Stands for a port where the reactor looks whether somebody has come."""
+
+    def __init__(self, port: Any, accepting: Accepting) -> None:
+        self._port = port
+        self._accepting = accepting
+        self.fileno: Callable[[], int] = port.fileno
+
+    def logPrefix(self) -> str:
+        return "tcpdl"
+
+    def doRead(self) -> None:
+        self._accepting.accept(self._port)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor shuts down; the port closes itself."""
+
+
+@implementer(IProtocolFactory)
+class Door:
+    """Stands before the factory of a port: whoever has no room there gets no protocol of it."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        accepting: Accepting,
+        refusal: Callable[[], IProtocol],
+    ) -> None:
+        """`refusal` makes a protocol that says that there is no room."""
+        self._factory = factory
+        self._accepting = accepting
+        self._refusal = refusal
+        self._leave = accepting.crowd.leave  # one for all
+        self._address: Address | None = None
+        self.refuses = False
+        """The connection that is being made is to be told so."""
+
+    def doStart(self) -> None:
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        self._factory.doStop()
+
+    def buildProtocol(self, addr: Any) -> IProtocol | None:
+        accepting = self._accepting
+        accepting.came()
+        self.refuses = False
+        try:
+            self._address = accepting.crowd.enter(addr)
+        except Full as problem:
+            accepting.refused(addr, str(problem))
+            self._address = accepting.crowd.refuse(addr)
+            self.refuses = self._address is not None
+            return self._refusal() if self.refuses else None
+        try:
+            protocol = self._factory.buildProtocol(addr)
+        except BaseException:
+            self.abandon()
+            raise
+        if protocol is None:
+            self.abandon()
+        return protocol
+
+    def bind(self, transport: DirectTransport) -> None:
+        """What `buildProtocol` made gets `transport`: when that is lost, there is room again."""
+        address, self._address = self._address, None
+        transport.address = address
+        if not self.refuses:
+            transport.leave = self._leave
+        elif address is not None:
+            bound = _Bound(transport, self._accepting)
+            transport.leave = bound.leave
+            self._accepting.deadlines.set(bound, REFUSAL_SECONDS)
+
+    def abandon(self) -> None:
+        """The connection that was being made will not be."""
+        address, self._address = self._address, None
+        if address is not None:
+            crowd = self._accepting.crowd
+            (crowd.refused if self.refuses else crowd.leave)(address)
+
+
+class _Bound:
+    """Ends a connection for which there was no room, however it has come on."""
+
+    def __init__(self, transport: Any, accepting: Accepting) -> None:
+        self._transport = transport
+        self._accepting = accepting
+
+    def overdue(self) -> None:
+        self._transport.abortConnection()
+
+    def leave(self, address: Address) -> None:
+        self._accepting.deadlines.clear(self)
+        self._accepting.crowd.refused(address)
