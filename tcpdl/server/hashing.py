@@ -14,6 +14,8 @@ from twisted.python.failure import Failure
 
 from tcpdl.content.digests import Digests
 from tcpdl.content.source import File, Identity
+from tcpdl.server.crowd import Address
+from tcpdl.server.pools import Pool
 from tcpdl.server.working import Workers
 from tcpdl.wire.native import SHA256
 
@@ -40,6 +42,7 @@ class Hashing:
         self._digests = digests
         self._workers = workers
         self._all: dict[Identity, _Task] = {}
+        self.files = Pool(FILES_MOST)
         self._queue: deque[_Task] = deque()
         self._running = 0
         workers.when_more_wait(self._begin)
@@ -48,8 +51,10 @@ class Hashing:
         """The digest of `file`, if it need not be computed."""
         return self._digests.known_whole(file, SHA256)
 
-    def find(self, file: File, wanted: Callable[[], bool]) -> Deferred[bytes]:
-        """The digest of `file`, which may be closed meanwhile.
+    def find(
+        self, file: File, wanted: Callable[[], bool], address: Address | None = None
+    ) -> Deferred[bytes]:
+        """The digest of `file`, which may be closed meanwhile, for a client at `address`.
 
         `wanted` is asked now and then; once it says no, this fails with `NotWanted`. It fails with
         `OSError` or `FileEnded` if the file cannot be read to the end it had, and as `Workers.run`
@@ -57,10 +62,15 @@ class Hashing:
         """
         task = self._all.get(file.identity)
         if task is None:
-            if len(self._all) == FILES_MOST:
+            if not self.files.take(address):
                 raise Busy
-            mine = file.duplicate()
-            task = self._all[file.identity] = _Task(mine, self._digests.hash_whole(mine, SHA256))
+            try:
+                mine = file.duplicate()
+            except OSError:
+                self.files.give(address)
+                raise
+            steps = self._digests.hash_whole(mine, SHA256)
+            task = self._all[file.identity] = _Task(mine, steps, address)
             self._queue.append(task)
         done: Deferred[bytes] = Deferred()
         task.waiting.append((wanted, done))
@@ -87,6 +97,7 @@ class Hashing:
             self._queue.append(task)
         else:
             del self._all[task.file.identity]
+            self.files.give(task.address)
             task.file.close()
         self._begin()
         if found:
@@ -97,8 +108,10 @@ class Hashing:
 class _Task:
     """A file that is hashed, and who waits for it."""
 
-    def __init__(self, file: File, steps: Iterator[bytes]) -> None:
+    def __init__(self, file: File, steps: Iterator[bytes], address: Address | None) -> None:
         self.file = file
+        self.address = address
+        """Where the client is that asked first."""
         self.steps = steps
         """Gives nothing after each step, and the digest after the last."""
         self.waiting: list[tuple[Callable[[], bool], Deferred[bytes]]] = []

@@ -16,7 +16,9 @@ from tcpdl.content.errors import LoginNeeded, NotAllowed, NotServed, Unavailable
 from tcpdl.content.guarded import Guarded
 from tcpdl.content.source import Source
 from tcpdl.server.answering import Gone
+from tcpdl.server.crowd import Address
 from tcpdl.server.deadlines import Deadlines
+from tcpdl.server.direct import address_of
 from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.working import Workers
 from tcpdl.web.request import Refusal, Request
@@ -84,6 +86,11 @@ class Exchange:
         """Who has logged in."""
         self.link: PageLink | None = None
         """The link that the request was made with."""
+
+    @property
+    def address(self) -> Address | None:
+        """Where the client is, for limits of what each may have; `None` if nobody counts."""
+        return address_of(self.transport)
 
     @property
     def private(self) -> bool:

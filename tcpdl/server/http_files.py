@@ -154,7 +154,9 @@ class FileAnswers:
             return not (connection.gone or may_have_left)
 
         try:
-            found: bytes = await exchange.until(self._hashing.find(file, is_wanted))
+            found: bytes = await exchange.until(
+                self._hashing.find(file, is_wanted, exchange.address)
+            )
         except NotWanted:
             raise Gone from None
         return found

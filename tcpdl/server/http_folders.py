@@ -21,6 +21,7 @@ from tcpdl.content.source import Source
 from tcpdl.content.walking import left_out
 from tcpdl.digest import FileEnded
 from tcpdl.server.answering import Gone
+from tcpdl.server.crowd import Address
 from tcpdl.server.http_exchange import (
     BROKEN_OFF,
     LOST,
@@ -29,6 +30,7 @@ from tcpdl.server.http_exchange import (
     Work,
     refusal_of,
 )
+from tcpdl.server.pools import Pool
 from tcpdl.server.sending import send_file
 from tcpdl.server.working import Workers
 from tcpdl.web import archives, fields, listing, page, sums
@@ -78,8 +80,8 @@ class FolderAnswers:
         self._digests = digests
         self._workers = workers
         self._site = site
-        self.names = 0  # in large answers that are under way
-        self._streams = 0
+        self.names = Pool(NAMES_MOST, least=ENTRIES_MOST + NAMES_FEW)
+        self.streams = Pool(STREAMS_MOST)
 
     def answer(self, exchange: Exchange, name: Name, arguments: dict[str, str]) -> Work:
         """Answer for the folder called `name`. Raises `Refusal`."""
@@ -93,7 +95,7 @@ class FolderAnswers:
         as_json = _wants_json(exchange, arguments)
         sort, wanted = arguments.get("sort", ""), arguments.get("filter", "")
 
-        room = _Room(self)
+        room = _Room(self.names, exchange.address)
         try:
             items = await self._items(exchange, name, room)
             await self._list_items(exchange, name, items, sort, wanted, as_json=as_json)
@@ -185,13 +187,13 @@ class FolderAnswers:
         make: Callable[[], Iterator[_Piece]],
     ) -> None:
         """Send what is made piece by piece in threads, as fast as the client takes it."""
-        if self._streams == STREAMS_MOST:
+        address = exchange.address
+        if not self.streams.take(address):
             raise Refusal(503, "too many folders are being sent; try again", fatal=False)
-        self._streams += 1
         try:
             await self._stream_now(exchange, kind, title, make)
         finally:
-            self._streams -= 1
+            self.streams.give(address)
 
     async def _stream_now(
         self,
@@ -257,22 +259,21 @@ def _readme(source: Source, folder: Name, items: list[listing.Item]) -> bytes | 
 class _Room:
     """Room in memory for the names of one folder, until they have been sent."""
 
-    def __init__(self, answers: FolderAnswers) -> None:
-        self._answers = answers
+    def __init__(self, pool: Pool, address: Address | None) -> None:
+        self._pool = pool
+        self._address = address
         self._taken = 0
 
     def grow(self, names: int) -> None:
         """Have room for so many. Raises `Refusal`."""
         if names > NAMES_FEW:
-            more = names - self._taken
-            if self._answers.names + more > NAMES_MOST:
+            if not self._pool.take(self._address, names - self._taken):
                 raise Refusal(503, "too many large folders are being sent; try again", fatal=False)
-            self._answers.names += more
             self._taken = names
 
     def close(self) -> None:
         """Give it back."""
-        self._answers.names -= self._taken
+        self._pool.give(self._address, self._taken)
 
 
 class _Stream:

@@ -15,8 +15,8 @@ from tcpdl.content.digests import STEP, Digests
 from tcpdl.content.directory import Directory
 from tcpdl.content.source import File
 from tcpdl.digest import FileEnded
-from tcpdl.server import hashing
 from tcpdl.server.hashing import STEPS_MOST, Busy, Hashing, NotWanted
+from tcpdl.server.pools import Pool
 from tcpdl.server.working import Stopped
 from tcpdl.wire.names import parse_name
 from tests.server.native_client import Work
@@ -158,8 +158,8 @@ def test_a_long_file_keeps_no_short_one_waiting(folder: Folder) -> None:
     leave_nothing(folder)
 
 
-def test_so_many_files_at_a_time(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashing, "FILES_MOST", 3)
+def test_so_many_files_at_a_time(folder: Folder) -> None:
+    folder.hashing.files = Pool(3)
     digests = [folder.make(f"file-{number}", 10) for number in range(4)]
     found = [folder.ask(f"file-{number}") for number in range(3)]
     with pytest.raises(Busy):

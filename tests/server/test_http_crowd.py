@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tcpdl.server import http_folders
+from tcpdl.server.crowd import Address
+from tcpdl.server.pools import Pool
 from tests.server.conftest import Connect
 from tests.server.http_client import Client, HttpServer, get, settle
 
@@ -88,9 +90,9 @@ def test_a_digest_is_computed_once(server: HttpServer, monkeypatch: pytest.Monke
 
 
 def test_large_pages_under_way_are_bounded(
-    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer,
 ) -> None:
-    monkeypatch.setattr(http_folders, "NAMES_MOST", 2 * NAMES)
+    server.answers._folders.names = Pool(2 * NAMES)
     server.work.hold = True
     clients = [server.connect() for _ in range(3)]
     for client in clients:
@@ -109,13 +111,13 @@ def test_large_pages_under_way_are_bounded(
     others = [client for client in clients if client not in refused]
     assert [client.hear()[0].status for client in others] == [200, 200]
     assert refused[0].ask(get("/many/"))[0].status == 200, "there is room again"
-    assert server.answers._folders.names == 0
+    assert server.answers._folders.names.taken == 0
 
 
 def test_archives_under_way_are_bounded(
-    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer,
 ) -> None:
-    monkeypatch.setattr(http_folders, "STREAMS_MOST", 2)
+    server.answers._folders.streams = Pool(2)
     server.work.hold = True
     clients = [server.connect() for _ in range(3)]
     for client, form in zip(clients, ("archive=tar", "sums=sha256", "archive=zip"), strict=True):
@@ -126,3 +128,47 @@ def test_archives_under_way_are_bounded(
     assert clients[2].ask(get("/few/?archive=zip")) == []
     server.work.release()
     assert clients[2].hear()[0].status == 200
+
+
+def at(client: Client, host: int) -> Client:
+    """`client` at another address."""
+    client.connection.transport.address = Address(bytes([192, 0, 2, host]))
+    return client
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        get("/few/?archive=tar"),
+        get("/few/?sums=sha256"),
+        get("/many/"),
+        get("/large?info&digest=sha256"),
+    ],
+    ids=["archive", "sums", "names", "digest"],
+)
+def test_one_address_does_not_take_all(request_: bytes, server: HttpServer) -> None:
+    """However many connections it has; and another one is served."""
+    folders = server.answers._folders
+    folders.names = Pool(4 * NAMES, least=NAMES)
+    folders.streams = Pool(8)
+    server.answers._files._hashing.files = Pool(8)
+    for name in ("other", "third"):
+        (server.root / name).write_bytes(os.urandom(200_000))
+    server.work.hold = True
+    first = [at(server.connect(), 1) for _ in range(2 if b"many" not in request_ else 1)]
+    requests = [request_.replace(b"large", name) for name in (b"large", b"other")]
+    for client, request in zip(first, requests, strict=False):
+        client.say(request)
+    while b"many" in request_ and folders.names.taken < NAMES:
+        server.work.release(1)
+    greedy, other = at(server.connect(), 1), at(server.connect(), 2)
+    third = request_.replace(b"large", b"third")
+    for client in (greedy, other):
+        client.say(third)
+    server.work.hold = False
+    server.work.release()
+    assert [client.hear()[0].status for client in (*first, other)] == [200] * (len(first) + 1)
+    assert greedy.hear()[0].status == 503
+    assert greedy.ask(third)[0].status == 200
+    pools = (folders.names, folders.streams, server.answers._files._hashing.files)
+    assert [(pool.taken, pool._by) for pool in pools] == [(0, {})] * 3
