@@ -22,7 +22,7 @@ from tcpdl.client.url import join
 from tcpdl.server.addresses import machine_addresses
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.listening import CannotListen, Listening
-from tcpdl.service import Daemon, Options, make_daemon
+from tcpdl.service import Daemon, Options, confine, make_daemon
 from tcpdl.wire.text import printable, visible
 
 _LOOKED_AT = 1000
@@ -70,6 +70,7 @@ def serve(arguments: Sequence[str]) -> int:
     except CannotListen as error:
         sys.stderr.write(f"tcpdl: {visible(str(error))}\n")
         return 1
+    confine(daemon, options)
     # What was logged until now is what the welcome says better.
     globalLogBeginner.beginLoggingTo(
         [textFileLogObserver(sys.stderr)], redirectStandardIO=False, discardBuffer=True

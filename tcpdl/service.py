@@ -1,7 +1,7 @@
 """What `twistd tcpdl` runs: the service made of its options.
 
-Imports `tcpdl.options`, `tcpdl.server` and `tcpdl.content`. The reactor is looked up when the
-service is made, since twistd has installed the one that was chosen by then.
+Imports `tcpdl.options`, `tcpdl.server`, `tcpdl.content` and `tcpdl.sandbox`. The reactor is looked
+up when the service is made, since twistd has installed the one that was chosen by then.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import gc
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
@@ -22,6 +23,7 @@ from twisted.logger import Logger
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.options.daemon import Options, leave
+from tcpdl.sandbox import restrict
 from tcpdl.server import epoll
 from tcpdl.server.accepting import Accepting
 from tcpdl.server.access import AccessLog
@@ -44,7 +46,7 @@ from tcpdl.server.unencrypted import refusing
 from tcpdl.server.warming import Warmer
 from tcpdl.server.working import Workers
 
-__all__ = ["Daemon", "Options", "makeService", "make_daemon"]
+__all__ = ["Daemon", "Options", "confine", "makeService", "make_daemon"]
 
 _log = Logger()
 
@@ -80,6 +82,8 @@ class Daemon(MultiService):
         self.workers = Workers(reactor)
         self.hangups = Hangups(reactor)
         self.addService(self.hangups)
+        self.root = -1
+        """A descriptor of the folder that is served."""
         self.addService(self._warmer)
         self.addService(self.workers)
 
@@ -119,6 +123,16 @@ class Daemon(MultiService):
         self.hangups.add(admission.reload)
         self.addService(Renewing(admission, self._reactor))
 
+    def sockets(self) -> Iterator[str]:
+        """The paths of Unix sockets that are listened on."""
+        for service in self:
+            port = service.port if isinstance(service, Listening) else None
+            address = port.getHost() if port is not None else None
+            if isinstance(address, UNIXAddress) and address.name:
+                name = os.fsdecode(address.name)
+                if not name.startswith("\0"):
+                    yield name
+
     def startService(self) -> None:
         run_on_monotonic_clock(self._reactor)
         _collect_seldom()
@@ -132,7 +146,8 @@ class Daemon(MultiService):
         return stopped.addCallback(lambda _: self._close())
 
     def at_start(self, begin: Callable[[], None]) -> None:
-        """Call `begin` when the daemon starts: what it says comes to the log."""
+        """Call `begin` when the daemon starts: what it says comes to the log, privileges have been
+        dropped, and there are no threads yet."""
         self._to_begin.append(begin)
 
     def close_at_end(self, close: Callable[[], None]) -> None:
@@ -158,11 +173,30 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     try:
-        return make_daemon(options, reactor)
+        daemon = make_daemon(options, reactor)
     except CannotListen as error:
         if options.parent is None:
             raise
         leave(str(error), 1)
+    confine(daemon, options)
+    return daemon
+
+
+def confine(daemon: Daemon, options: Options) -> None:
+    """Have `daemon` give up, when it starts, what it does not need, unless `options` say otherwise.
+
+    It concerns the whole process, and is for good.
+    """
+    if options["no-sandbox"]:
+        return
+    files = [*options.tls_files(), *options.access_files()]
+    needs = options.needs(daemon.root, files, daemon.sockets())
+
+    def begin() -> None:
+        outcome = restrict(needs)
+        (_log.warn if outcome.kept else _log.info)("{outcome}", outcome=str(outcome))
+
+    daemon.at_start(begin)
 
 
 def make_daemon(options: Options, reactor: Any) -> Daemon:
@@ -177,6 +211,7 @@ def make_daemon(options: Options, reactor: Any) -> Daemon:
         times=options.times(),
     )
     daemon.at_start(partial(share, daemon.crowd, directory.files, options["max-files"]))
+    daemon.root = directory.fileno()
     try:
         _open_ports(daemon, directory, options, reactor)
     except CannotListen:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -147,15 +147,17 @@ def daemon_of(
     *options: str,
     env: Mapping[str, str] | None = None,
     before: Callable[[], None] | None = None,
+    twistd: Sequence[str] = (),
 ) -> Iterator[Daemon]:
     """A daemon that serves `root`. Asserts in the end that nothing in it went wrong.
 
-    `env` is added to its environment, and it calls `before` before it becomes the daemon.
+    `env` is added to its environment, and it calls `before` before it becomes the daemon. `twistd`
+    are options of that program.
     """
     program = str(Path(sys.executable).with_name("twistd"))
     options = ("--port=0", "--interface=127.0.0.1", f"--root={root}", *options)
     with subprocess.Popen(
-        [program, "-n", "--pidfile=", "tcpdl", *options],
+        [program, "-n", "--pidfile=", *twistd, "tcpdl", *options],
         cwd=root.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -51,16 +51,18 @@ LAYERS = {
     "tcpdl.protocol": Layer(
         ("twisted", "zope", "tcpdl.wire", "tcpdl.digest", "tcpdl.protocol"),
     ),
+    "tcpdl.landlock": Layer(),
+    "tcpdl.sandbox": Layer(("tcpdl.landlock",)),
     "tcpdl.options": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.access", "tcpdl.content"),
-            *("tcpdl.server", "tcpdl.options"),
+            *("tcpdl.server", "tcpdl.options", "tcpdl.sandbox"),
         )
     ),
     "tcpdl.service": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web"),
-            *("tcpdl.server", "tcpdl.options"),
+            *("tcpdl.server", "tcpdl.options", "tcpdl.sandbox"),
         )
     ),
     "tcpdl.client": Layer(

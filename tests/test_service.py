@@ -96,6 +96,7 @@ def test_defaults() -> None:
         "rules": None,
         "link-key": None,
         "insecure-logins": 0,
+        "no-sandbox": 0,
     }
 
 
@@ -121,6 +122,7 @@ def test_all_given(root: Path) -> None:
         "--tls=self-signed",
         f"--tls-client-ca={root}",
         "--tls-required",
+        "--no-sandbox",
         "--listen=tcp:1",
         "-l",
         "unix:2",
@@ -153,6 +155,7 @@ def test_all_given(root: Path) -> None:
         "rules": None,
         "link-key": None,
         "insecure-logins": 0,
+        "no-sandbox": 1,
         "listen": ["tcp:1", "unix:2"],
         **LIMITS,
         "listen-tls": [(3, None)],

@@ -129,6 +129,10 @@ class Directory:
         """The absolute path, for links whose text is absolute; empty for the root of all."""
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    def fileno(self) -> int:
+        """The descriptor of the folder."""
+        return self._fd
+
     def close(self) -> None:
         """Give the folder up. Files that are open stay so. Closing twice does nothing."""
         fd, self._fd = self._fd, -1

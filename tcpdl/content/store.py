@@ -64,6 +64,7 @@ _PRAGMAS = (
     "PRAGMA synchronous = OFF",  # a file that is lost with the power is begun anew
     "PRAGMA cell_size_check = ON",
     "PRAGMA trusted_schema = OFF",
+    "PRAGMA temp_store = MEMORY",  # the daemon may write nowhere else
 )
 
 _TABLES = "SELECT count(*) FROM sqlite_master"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.cred.credentials import IUsernamePassword
@@ -53,10 +54,16 @@ class AccessOptions(AuthOptionMixin, usage.Options):
         ],
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._auth_files: list[str] = []
+
     def opt_auth(self, description: str) -> None:
         """Who may log in: TYPE, or TYPE:ARGUMENTS as in users:/etc/tcpdl/users; may be given
         several times. --help-auth lists the types."""
-        kind = description.partition(":")[0]
+        kind, _, argument = description.partition(":")
+        # Twisted's own file of passwords, ours, and whatever else names one.
+        self._auth_files.append("/etc/shadow" if kind == "unix" else argument)
         try:
             self.addChecker(makeChecker(description))
         except InvalidAuthType:
@@ -87,6 +94,11 @@ class AccessOptions(AuthOptionMixin, usage.Options):
                     self[option] = Kept(self[option], parse, warn=_warn, secret=secret)
                 except FileError as error:
                     raise usage.UsageError(f"--{option}: {error}") from None
+
+    def access_files(self) -> list[str]:
+        """The files that are read again while the daemon runs."""
+        kept = [self[name].path for name in ("rules", "link-key") if self[name] is not None]
+        return [*kept, *(path for path in self._auth_files if os.path.isfile(path))]
 
     def _someone_logs_in(self) -> bool:
         return "credCheckers" in self or self.get("tls-client-ca") is not None

@@ -11,12 +11,13 @@ import tcpdl
 from tcpdl.options.access import AccessOptions
 from tcpdl.options.limits import LimitOptions
 from tcpdl.options.rates import RateOptions
+from tcpdl.options.sandbox import SandboxOptions
 from tcpdl.options.serving import ServingOptions
 from tcpdl.options.tls import TlsOptions
 from tcpdl.wire.text import visible
 
 
-class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions, LimitOptions):
+class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions, LimitOptions, SandboxOptions):
     """The daemon's command line."""
 
     synopsis = "[options]"

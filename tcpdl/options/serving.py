@@ -68,7 +68,7 @@ class ServingOptions(usage.Options):
             "Folder to keep the digests of files in; they are kept in memory if left out.",
         ],
     ]
-    optFlags = [
+    optFlags: list[list[Any]] = [
         ["index", None, "Over HTTP, be a web site: a folder's index.html is its page."],
         [
             "precompressed",

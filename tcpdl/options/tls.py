@@ -10,7 +10,7 @@ from twisted.python import usage
 
 from tcpdl.options.reading import number
 from tcpdl.server.certificate import Credentials, locate
-from tcpdl.server.self_signed import self_signed, state_folder
+from tcpdl.server.self_signed import NAME, self_signed, state_folder
 
 _REMEDY = "needs a certificate: give --tls-cert, or --tls self-signed"
 
@@ -74,6 +74,16 @@ class TlsOptions(usage.Options):
         if certificate is None:
             return None
         return Credentials(locate(certificate, self["tls-key"], self["tls-client-ca"]))
+
+    def tls_files(self) -> list[str]:
+        """The files that are read again while the daemon runs."""
+        certificate = self["tls-cert"]
+        if self["tls"] is not None:
+            folder = self["state-dir"] or state_folder(os.environ)
+            certificate = os.path.join(folder, NAME)
+        if certificate is None:
+            return []
+        return [*filter(None, locate(certificate, self["tls-key"], self["tls-client-ca"]))]
 
 
 def _port(endpoint: str) -> TlsPort:

@@ -108,9 +108,9 @@ def _reference(character: str) -> str:
 
 
 _TEMPLATES.globals.update(assets=_ADDRESSES, human=human, with_link=with_link)
-_FOLDER, _FILE, _PROBLEM = map(
-    _TEMPLATES.get_template, ("folder.html", "file.html", "problem.html")
-)
+# All of them now: the daemon may not be able to read them later.
+_LOADED = {name: _TEMPLATES.get_template(name) for name in _TEMPLATES.list_templates()}
+_FOLDER, _FILE, _PROBLEM = (_LOADED[name] for name in ("folder.html", "file.html", "problem.html"))
 
 
 def folder_page(
