@@ -45,6 +45,7 @@ from tcpdl.server.shaping import NO_LIMIT, Rates, Shaper
 from tcpdl.server.unencrypted import refusing
 from tcpdl.server.warming import Warmer
 from tcpdl.server.working import Workers
+from tcpdl.web.hosts import Hosts
 
 __all__ = ["Daemon", "Options", "confine", "makeService", "make_daemon"]
 
@@ -235,6 +236,7 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
     )
     _take_credentials(daemon, options)
     digests = Digests(options["state-dir"], warn=_warn)
+    daemon.at_start(digests.begin)
     daemon.close_at_end(digests.close)
     native = NativeFactory(
         directory,
@@ -252,6 +254,7 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
         daemon.workers,
         index=options["index"],
         precompressed=options["precompressed"],
+        hosts=Hosts(options["http-host"]) if options["http-host"] else None,
         admission=admission,
     )
     most = options["max-requests"]

@@ -56,7 +56,7 @@ LAYERS = {
     "tcpdl.options": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.access", "tcpdl.content"),
-            *("tcpdl.server", "tcpdl.options", "tcpdl.sandbox"),
+            *("tcpdl.web", "tcpdl.server", "tcpdl.options", "tcpdl.sandbox"),
         )
     ),
     "tcpdl.service": Layer(

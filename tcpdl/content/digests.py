@@ -63,6 +63,11 @@ class Digests:
         else:
             self._store = Store(folder, warn or (lambda _sentence: None))
 
+    def begin(self) -> None:
+        """Open what they are kept in, so that it is known now if that cannot be done. May wait."""
+        if self._store is not None:
+            self._store.begin()
+
     def close(self) -> None:
         """Write what is not written yet. From now on, digests are kept in memory only."""
         store, self._store = self._store, None

@@ -110,6 +110,11 @@ class Store:
         self._used: set[_Where] = set()
         self._closed = False
 
+    def begin(self) -> None:
+        """Open the file, or make it, and complain if that cannot be done."""
+        with self._lock:
+            self._attempt(lambda connection: None)
+
     def get(self, key: bytes, block: int) -> dict[int, bytes]:
         """What is stored of this block."""
         with self._lock:

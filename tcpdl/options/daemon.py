@@ -47,7 +47,7 @@ class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions, LimitOptio
             "symlinks": usage.CompleteList(["inside", "never"]),
             "listen": usage.CompleteList(["tcp:", "tcp6:", "unix:", "tls:", "ssl:", "systemd:"]),
         },
-        multiUse=["listen", "auth"],
+        multiUse=["listen", "auth", "http-host"],
     )
 
     def opt_version(self) -> NoReturn:

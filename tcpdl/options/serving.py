@@ -10,6 +10,7 @@ from twisted.python import usage
 from tcpdl.content.directory import Symlinks
 from tcpdl.options.reading import number
 from tcpdl.server.raw import QUIET_MILLISECONDS
+from tcpdl.web.hosts import host_name
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, parse_encodings
 
 DEFAULT_PORT = 8080
@@ -86,6 +87,7 @@ class ServingOptions(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self["listen"] = []
+        self["http-host"] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Serve files on this Twisted endpoint too, as in tcp:8081:interface=127.0.0.1 or
@@ -93,6 +95,14 @@ class ServingOptions(usage.Options):
         self["listen"].append(endpoint)
 
     opt_l = opt_listen
+
+    def opt_http_host(self, name: str) -> None:
+        """Over HTTP, answer requests for this host, and those that name an address or localhost,
+        and no others; may be given several times."""
+        try:
+            self["http-host"].append(host_name(name))
+        except ValueError as error:
+            raise usage.UsageError(f"--http-host: {error}") from None
 
     def check_serving(self) -> None:
         """Raises `usage.UsageError`."""

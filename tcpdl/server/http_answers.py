@@ -25,6 +25,7 @@ from tcpdl.server.http_folders import FolderAnswers, write_page
 from tcpdl.server.peer import host_name
 from tcpdl.server.working import Workers
 from tcpdl.web import conditions, fields, page, zipapp
+from tcpdl.web.hosts import Hosts
 from tcpdl.web.request import METHODS, Refusal
 from tcpdl.web.urls import PageLink, folder_path
 from tcpdl.wire import links
@@ -62,10 +63,13 @@ class HttpAnswers:
         index: bool = False,
         precompressed: bool = False,
         admission: Admission | None = None,
+        hosts: Hosts | None = None,
     ) -> None:
         """With `index`, a folder's index.html is its page, and the files are a web site; with
         `precompressed`, files beside a file that end in .gz or .zst are sent to who takes them.
-        `admission`, if there is one, says who may read what of the `source`."""
+        `admission`, if there is one, says who may read what of the `source`; `hosts`, which names
+        requests may be made for."""
+        self._hosts = hosts
         self._source = source
         self._admission = admission
         self._workers = workers
@@ -79,6 +83,8 @@ class HttpAnswers:
     def answer(self, exchange: Exchange) -> Work | None:
         """Answer a request: at once, or by what is returned. Raises `Refusal` and `Gone`."""
         request = exchange.request
+        if self._hosts is not None and request.host not in self._hosts:
+            raise Refusal(421, "this server does not answer for that host", fatal=False)
         if request.method == "OPTIONS":
             exchange.write(204, [("Allow", ", ".join(METHODS))])
             return None

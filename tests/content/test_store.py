@@ -400,3 +400,15 @@ def test_symbols_in_the_path(tmp_path: Path) -> None:
     for name in ("a?mode=memory", "file:a#b", "ü %20", ":memory:"):
         assert works(tmp_path / name)
         assert (tmp_path / name / NAME).exists()
+
+
+def test_what_cannot_be_made_is_told_at_the_beginning(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with opened(tmp_path / "file" / "kept") as (store, said):
+        store.begin()
+        (sentence,) = said
+        assert sentence.startswith(f"digests are not kept in {tmp_path}/file/kept/{NAME} for now: ")
+    with opened(tmp_path / "kept") as (store, said):
+        store.begin()
+        assert said == []
+    assert (tmp_path / "kept" / NAME).exists()

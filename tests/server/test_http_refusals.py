@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tcpdl.content.directory import Directory
 from tcpdl.content.errors import Unavailable
+from tcpdl.web.hosts import Hosts
 from tests.server.conftest import Connect
 from tests.server.http_client import Client, HttpServer, Reply, get, settle
 
@@ -231,3 +232,23 @@ def test_whatever_is_said(said: bytes, size: int, server: HttpServer) -> None:
         answers.append([(reply.status, reply.steady, reply.body) for reply in replies])
     assert answers[0] == answers[1]
     assert len(server.deadlines) == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("files.example:8080", 200), ("localhost", 200), ("127.0.0.1:80", 200), ("evil.example", 421)],
+)
+@pytest.mark.parametrize("target", ["/small", "/folder/", "/.well-known/tcpdl/health"])
+def test_requests_for_other_hosts(
+    target: str, host: str, status: int, tmp_path: Path, connect: Connect
+) -> None:
+    root = tmp_path / "guarded"
+    (root / "folder").mkdir(parents=True)
+    (root / "small").write_bytes(b"small content")
+    server = HttpServer(root, connect, hosts=Hosts(["files.example"]))
+    client = server.connect()
+    request = get(target).replace(b"files.example:8080", host.encode())
+    (reply,) = client.ask(request)
+    assert reply.status == status
+    assert not client.ended
+    server.close()
