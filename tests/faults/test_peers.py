@@ -172,7 +172,7 @@ def test_connections_that_come_and_go(
         if number % 100 == 99:  # those that are there at the same time cost something
             until(lambda: daemon.descriptors() <= base)
     assert daemon.memory() - memory < GROWTH_MOST
-    assert len(daemon.log.text) == log
+    assert len(daemon.log.text) - log < CONNECTIONS  # and that is about who came before
 
 
 def test_who_never_reads(daemon: Daemon, base: int) -> None:
