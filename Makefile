@@ -6,9 +6,11 @@ ROOT ?= examples
 PYTHON ?=
 # How long `make fuzz` spends on each target.
 FUZZ_SECONDS ?= 60
+# How long `make soak` takes.
+SOAK_SECONDS ?= 3600
 # Recipes read these from their environment, so that no character in them means anything to make
 # or to the shell.
-export PORT ROOT PYTHON FUZZ_SECONDS
+export PORT ROOT PYTHON FUZZ_SECONDS SOAK_SECONDS
 
 BIN = .venv/bin
 # Written last, so that an installation which was interrupted or failed is begun anew. Holds the
@@ -20,13 +22,14 @@ ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(STAMP) 2>/dev/null),$(CU
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help run test fuzz format clean
+.PHONY: help run test fuzz soak format clean
 
 help:
 	@echo 'make run      serve the folder examples on port 8080'
 	@echo '              (make run PORT=9000 ROOT=/some/folder for others)'
 	@echo 'make test     check the style and the types, and run the tests: all that CI runs'
 	@echo 'make fuzz     let a fuzzer look for input that breaks a promise, FUZZ_SECONDS=60 a target'
+	@echo 'make soak     keep a daemon under load and faults for an hour, or for SOAK_SECONDS'
 	@echo 'make format   put the source into the common style'
 	@echo 'make clean    remove all that was made here, .venv included'
 	@echo ''
@@ -47,6 +50,9 @@ fuzz: $(STAMP)
 	    --target .cache/atheris atheris
 	PYTHONPATH="$$PWD:$$PWD/.cache/atheris" \
 	    $(BIN)/python tests/fuzz/all_targets.py .cache/fuzz "$$FUZZ_SECONDS"
+
+soak: $(STAMP)
+	@$(BIN)/python -m tests.soak --seconds "$$SOAK_SECONDS"
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix-only .

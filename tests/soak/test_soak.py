@@ -1,0 +1,19 @@
+"""Tests a minute of what `make soak` does for an hour."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.soak.soaking import Soak
+
+SECONDS = 50.0
+
+
+def test_a_minute(tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o755)
+    soak = Soak(SECONDS, 1, tmp_path, print)
+    soak.run()
+    print(soak.report())
+    assert not soak.failures
+    assert len(soak.quiet) >= 2
