@@ -160,6 +160,7 @@ def nginx(
     *,
     autoindex: bool = False,
     tls: tuple[Path, Path] | None = None,
+    connections: int = 1024,
 ) -> tuple[list[str], int]:
     """The command of an nginx with one worker that serves `folder`, and its port; over TLS, if it
     is given a certificate and its key."""
@@ -170,7 +171,7 @@ def nginx(
         f"""
         daemon off; master_process off; worker_processes 1;
         pid {scratch}/nginx.pid; error_log {scratch}/nginx.log;
-        events {{ worker_connections 1024; }}
+        events {{ worker_connections {connections}; }}
         http {{
             access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
             client_body_temp_path {scratch}; proxy_temp_path {scratch};

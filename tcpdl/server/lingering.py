@@ -22,6 +22,10 @@ from tcpdl.server.progress import Look, Progress
 LINGER_SECONDS = 10.0
 """How long a client may take to close after our last byte is in the kernel's hands."""
 
+SOON = 0.25
+"""The part of the time between two looks after which there is the second one, if at the first one
+nothing had been sent yet."""
+
 ACK_SECONDS = 0.5
 """The first look when all that is missing is word that the last bytes have arrived; each that finds
 nothing new doubles it."""
@@ -131,7 +135,9 @@ class LingeringProtocol(Protocol):
         elif anew or seen.taken > self._taken:
             self._taken = seen.taken
             if not self._half_closed:
-                self._watch(self.deadlines.times.pace.look)
+                # Before anything is sent there is nothing to measure by: soon there will be.
+                soon = SOON if anew and not (seen.under_way or seen.waiting) else 1
+                self._watch(self.deadlines.times.pace.look * soon)
             else:
                 self._watch(ACK_SECONDS if self.peer_ended else LINGER_SECONDS)
         else:
