@@ -105,7 +105,7 @@ class _Download(Crew[Worker]):
             raise failure(message, name)
         if not isinstance(message, FileInfo):
             raise nonsense(message)
-        if not fresh and not isinstance(end := session.next(), End):
+        if not (fresh and message.size) and not isinstance(end := session.next(), End):
             raise nonsense(end)
         self._main.tag = message.tag
         self.began = True

@@ -67,6 +67,9 @@ UNDER_WAY = 64
 PAUSES = (0.1, 0.3, 1.0, 2.0)
 """Seconds before each new attempt, after one that brought no file."""
 
+NAMES_MOST = 20_000_000
+"""Names in a tree: of many of them, something is kept in memory until the end."""
+
 DAMAGED_MOST = 3
 """How often a part of the tree may arrive damaged."""
 
@@ -256,7 +259,11 @@ class _Run:
         picks = _Picks(session, self._top + self._link)
         passed = Pass(self._tree, wishes, self._tally, picks.want, pushed=push)
         passed.algorithm = session.algorithm
+        left = NAMES_MOST
         while entries is not None:
+            left -= len(entries) or 1
+            if left < 0:
+                raise nonsense(f"a tree of more than {NAMES_MOST} names")
             passed.take(entries)
             entries = self._next_turn(turns)
         passed.finish()

@@ -49,6 +49,10 @@ HTTP = (b"http/1.", b"<!doctype")
 """How the answers of web servers begin to which our preface is a bad request, of HTTP/0.9 too."""
 
 
+NOISE_MOST = 2 * native.PACK_MOST
+"""Bytes that may come until a message is complete, optional ones included."""
+
+
 class Session(Line):
     """A connection on which any number of requests is made, and answered in order.
 
@@ -130,8 +134,11 @@ class Session(Line):
         if the very first bytes are none of ours.
         """
         self.flush()
+        before = self.received
         while True:
             try:
+                if self.received - before > NOISE_MOST:
+                    raise ProtocolError("what comes has no meaning, and no end")
                 message = self._incoming.next()
                 if self._incoming.version and not self._greeted:
                     self._check_greeting()
