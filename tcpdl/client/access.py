@@ -29,6 +29,7 @@ class Access:
         *,
         ca_file: str = "",
         pins: Iterable[str] = (),
+        certificate: str = "",
         login: tuple[str, str] | None = None,
         token: str | None = None,
         netrc: Netrc | None = None,
@@ -36,7 +37,8 @@ class Access:
         """`ca_file` has the certificates, in PEM, that are trusted in place of the system's
         authorities. `pins` are the SHA-256 digests of certificates, as `sha256:HEX`, with colons or
         without: then a server has to show one of these, whoever issued it, whatever name it is for,
-        and however old it is.
+        and however old it is. `certificate` has ours, and its key, in PEM, for servers that ask
+        for one.
 
         `login`, a user and a password, or else `token`, is for the servers that are `named`; it is
         sent over TLS, and to this machine. Without either, `netrc` is looked up. Raises
@@ -44,6 +46,7 @@ class Access:
         """
         self._pins = frozenset(map(parse_pin, pins))
         self._ca_file = ca_file
+        self._certificate = certificate
         if ca_file and self._pins:
             raise BadRequest("--pin says which certificate it has to be; leave out --ca-file")
         if login is not None and token is not None:
@@ -89,12 +92,14 @@ class Access:
         self, sock: socket.socket, place: Location, protocols: tuple[str, ...], timeout: float
     ) -> Tls:
         """TLS on `sock`, which is connected to the server of `place`. Raises what `Tls` does."""
-        from tcpdl.client.tls import Tls, make_context
+        from tcpdl.client.tls import Tls, add_certificate, make_context
 
         with self._lock:
             context = self._contexts.get(protocols)
             if context is None:
                 context = make_context(protocols, self._ca_file, pinned=bool(self._pins))
+                if self._certificate:
+                    add_certificate(context, self._certificate)
                 self._contexts[protocols] = context
         return Tls(sock, context, place.host, pins=self._pins, timeout=timeout)
 

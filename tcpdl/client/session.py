@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from tcpdl import digest
 from tcpdl.client.credentials import LOG_IN
 from tcpdl.client.errors import (
+    BadRequest,
     Busy,
     Changed,
     ClientError,
@@ -270,4 +271,6 @@ def failure(error: Error, name: bytes) -> ClientError:
         return NotAllowed(f"whoever is logged in may not have '{shown}': {said}")
     if error.code == native.BUSY:
         return Busy(f"the server is busy: {said}")
+    if error.code == native.NEEDS_TLS:
+        return BadRequest(f"the server wants TLS: {said}; write tcpdls://")
     return ServerFailed(f"the server could not send '{shown}': {said}")

@@ -70,6 +70,27 @@ def make_context(protocols: Sequence[str], ca_file: str, *, pinned: bool) -> ssl
     return context
 
 
+def add_certificate(context: ssl.SSLContext, path: str) -> None:
+    """Show servers that ask for it the certificate in the file `path`, in which its key is as well.
+
+    Raises `BadRequest`.
+    """
+    try:
+        context.load_cert_chain(path, password=_no_password)
+    except ssl.SSLError:
+        why = "a certificate and its key, in PEM and without a password, have to be in it"
+    except (OSError, ValueError) as error:
+        why = os.strerror(getattr(error, "errno", 0) or errno.EIO).lower()
+    else:
+        return
+    raise BadRequest(f"--cert '{printable(path)}': {why}")
+
+
+def _no_password() -> bytes:
+    """OpenSSL would ask for one on the terminal, whenever a connection is made."""
+    return b""
+
+
 class Tls:
     """A connection under TLS; for one thread at a time."""
 

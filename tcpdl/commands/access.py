@@ -37,6 +37,12 @@ def add_access(parser: argparse.ArgumentParser) -> None:
         "be repeated",
     )
     group.add_argument(
+        "--cert",
+        default="",
+        metavar="PEM",
+        help="show servers that ask for one the certificate in PEM, which has its key as well",
+    )
+    group.add_argument(
         "--login",
         metavar="USER",
         help=f"log in as USER; the password is asked for, unless ${PASSWORD} has it",
@@ -73,7 +79,12 @@ def access_of(
     else:
         netrc = default_netrc(os.environ)
     access = Access(
-        ca_file=options.ca_file, pins=options.pins, login=login, token=token, netrc=netrc
+        ca_file=options.ca_file,
+        pins=options.pins,
+        certificate=options.cert,
+        login=login,
+        token=token,
+        netrc=netrc,
     )
     access.name(*places)
     if netrc is not None:  # a login that was given is for the one server

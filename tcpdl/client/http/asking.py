@@ -118,8 +118,8 @@ def _failure(head: Head, location: Location, *, logged_in: bool) -> ClientError:
         return NotAllowed(f"the server does not take this login for '{shown}': {said}")
     if head.status == 401:
         return NotAllowed(f"the server wants a login for '{shown}': {said}; {LOG_IN}")
-    if head.status == 403 and logged_in:
-        return NotAllowed(f"whoever is logged in may not have '{shown}': {said}")
+    if head.status == 403:
+        return NotAllowed(f"the server does not hand out '{shown}' to us: {said}")
     if 400 <= head.status < 500 and head.status not in (408, 412, 425):
         return NothingThere(f"the server has no '{shown}' to hand out: {said}")
     if head.status < 400:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tcpdl.client import crew
 from tcpdl.client.crew import Job, Standing
-from tcpdl.client.errors import ConnectionBroken, NothingThere, ServerFailed
+from tcpdl.client.errors import ConnectionBroken, NotAllowed, NothingThere, ServerFailed
 from tcpdl.client.http.asking import check_status
 from tcpdl.client.http.connection import Connection
 from tcpdl.client.http.origin import Origin
@@ -95,7 +95,7 @@ class Worker(crew.Worker):
         head = self.http.ask(origin.place.target, origin.fields(*self._span))
         try:
             check_status(head, origin.location, self.http)
-        except NothingThere as error:
+        except (NothingThere, NotAllowed) as error:
             if origin.place == origin.location:
                 raise
             # Where it redirected to may hold for a while only; it will be asked again where to.

@@ -76,7 +76,7 @@ def test_stream(server: NativeServer) -> None:
     assert len(slept) == 2
 
 
-@pytest.mark.parametrize("code", [67, 99, 65535])
+@pytest.mark.parametrize("code", [99, 65535])
 def test_error_that_is_not_known_ends_the_connection(
     code: int, server: NativeServer, fetch: Fetch
 ) -> None:

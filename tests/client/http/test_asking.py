@@ -127,7 +127,7 @@ def test_redirect_that_holds_for_a_while(server: WebServer, fetch: Fetch, eager:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        *(("404 Not Found", NothingThere), ("410 Gone", NothingThere), ("403 No", NothingThere)),
+        *(("404 Not Found", NothingThere), ("410 Gone", NothingThere), ("403 No", NotAllowed)),
         *(("401 Unauthorized", NotAllowed), ("405 Not Allowed", NothingThere)),
         *(("500 Oh", ServerFailed), ("502 Bad", ServerFailed), ("412 Failed", ServerFailed)),
         *(("503 Busy", ServerFailed), ("429 Too Many", ServerFailed), ("408 Slow", ServerFailed)),

@@ -166,8 +166,8 @@ def test_redirects_of_tls(
     [
         ("401 No", Access(), NotAllowed, "wants a login .* --login USER"),
         ("401 No", Access(token=SECRET), NotAllowed, "does not take this login"),
-        ("403 No", Access(), NothingThere, "403 No"),
-        ("403 No", Access(token=SECRET), NotAllowed, "whoever is logged in may not have"),
+        ("403 No", Access(), NotAllowed, "does not hand out '/f' to us: 403 No"),
+        ("403 No", Access(token=SECRET), NotAllowed, "does not hand out '/f' to us: 403 No"),
     ],
 )
 def test_http_refusals(
