@@ -1,16 +1,18 @@
-"""Target for a fuzzer: whatever a client sends on a connection, it is answered, and that ends.
+"""Targets for a fuzzer: whatever a client sends on a connection, it is answered, and that ends.
 
     python tests/fuzz/fuzz_connection.py --seed                   write the corpus anew
     python tests/fuzz/fuzz_connection.py --connection tests/fuzz/corpus/connection
 
-The second needs atheris, which nothing else here does, and takes libFuzzer's options. What is found
-goes to the first folder that is named. tests/fuzz/test_corpus.py runs the target over the corpus.
+The second needs atheris, which nothing else here does, and takes libFuzzer's options; the targets
+are `--connection`, `--tls` and `--echo`. What is found goes to the first folder that is named.
+tests/fuzz/test_corpus.py runs the targets over the corpus.
 All of the server is behind it but the reactor: the front door, the dialects, files and folders.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import re
 import time
@@ -24,15 +26,19 @@ from unittest.mock import patch
 from twisted.internet.address import IPv4Address
 from twisted.logger import globalLogPublisher
 
+from tcpdl.server.echo import EchoFactory
 from tcpdl.server.http import Http
 from tcpdl.server.native import Native
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
 from tcpdl.wire.native import encode, preface
+from tcpdl.wire.recognise import http_request
+from tests.certificates import client_context, server_context
 from tests.fuzz.running import CUTS, main, pieces
-from tests.server.conftest import Log, connected
+from tests.server.conftest import Connection, Log, connected
 from tests.server.front import Front
 from tests.server.http_client import Client, get
+from tests.server.tls_client import TlsClient
 
 SECRET = b"secret-81f0: nobody is to see this"
 
@@ -54,6 +60,10 @@ LATER = 60 * 10**9
 """Nanoseconds after which files have settled."""
 
 
+ENDED = 2
+"""As the first byte of what comes under TLS: it is encrypted, and so is its end."""
+
+
 class Served(NamedTuple):
     """A server in memory, and what it logs."""
 
@@ -72,7 +82,46 @@ def connection(data: bytes) -> None:
         assert comparable(dialect, cut) == comparable(dialect, whole)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"connection": connection}
+def tls(data: bytes) -> None:
+    """The same under TLS; by the first byte, all of it is garbage to TLS, or what follows the
+    handshake is, or it comes encrypted, with an end that is said or without."""
+    how, cuts, stream = (data[0] & 3 if data else 0), data[1 : CUTS + 1], data[CUTS + 1 :]
+    with watched():
+        connection = served().server.front(tls=server_side)
+        client = TlsClient(connection, client_side())
+        if how:
+            client.shake()
+        sent = client.encrypt(stream) if how > 1 else stream
+        if how == ENDED:
+            sent += client.goodbye()
+        wire = conversed(connection, pieces(sent, cuts))
+    dialect = type(connection.protocol._dialect)
+    said = client.decrypt(wire) if how > 1 else b""
+    assert SECRET not in wire + said
+    if how == ENDED and stream:
+        plain, expected = told([stream])
+        # A page says by which scheme it was reached.
+        if plain is dialect and b"text/html" not in expected:
+            assert comparable(plain, said) == comparable(plain, expected)
+
+
+def echo(data: bytes) -> None:
+    """`data` is what is to be echoed, after some bytes that cut it up."""
+    cuts, stream = data[:CUTS], data[CUTS:]
+    with watched():
+        server = served().server
+        protocol: Any = EchoFactory(server.deadlines).buildProtocol(None)
+        connection = connected(protocol=protocol, clock=server.clock)
+        said = conversed(connection, pieces(stream, cuts))
+    if http_request(stream):
+        # Nothing of a request, from where its target begins.
+        assert not re.search(rb"HTTP/[0-9]", said)
+        assert stream.startswith(said)
+    else:
+        assert said == stream
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"connection": connection, "tls": tls, "echo": echo}
 
 
 @cache
@@ -94,33 +143,50 @@ def served() -> Served:
     return Served(Front(root, connected), log)
 
 
+server_side = cache(server_context)
+client_side = cache(client_context)
+
+
 def told(cut: Iterable[bytes]) -> tuple[Any, bytes]:
     """The dialect that a client who sends these pieces is taken to speak, and all that it hears."""
+    with watched():
+        connection = served().server.front()
+        said = conversed(connection, cut)
+    assert SECRET not in said
+    return type(connection.protocol._dialect), said
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Asserts that a connection leaves nothing behind, and that the log is fit to be read."""
     server, log = served()
     before = len(os.listdir("/proc/self/fd"))
     now = time.time_ns
     with patch.object(time, "time_ns", lambda: now() + LATER):
-        client = Client(server.front())
-        client.connection.transport.getHost = lambda: HERE  # a pair of sockets has none
-        for piece in cut:
-            client.push(piece)
-            client.take()
-        if client.connection.transport.connected:
-            client.connection.half_close()
-        said = client.take()
-    door: Any = client.protocol
-    dialect = type(door._dialect)
-    assert client.connection.ended
-    assert not client.connection.transport.connected
-    client.connection.close()
+        yield
     server.access.flush()
-    assert SECRET not in said
     assert log.flush() == []
     assert all(line.isprintable() for event in log.lines for line in event.split("\n"))
     log.lines.clear()
     assert len(server.deadlines) == 0
     assert len(os.listdir("/proc/self/fd")) == before
-    return dialect, said
+
+
+def conversed(connection: Connection, cut: Iterable[bytes]) -> bytes:
+    """All that a client hears that sends these pieces and half-closes; and the connection ends."""
+    connection.transport.getHost = lambda: HERE  # a pair of sockets has none
+    client = Client(connection)
+    for piece in cut:
+        with contextlib.suppress(ConnectionError):  # the server has heard enough
+            client.push(piece)
+        client.take()
+    if connection.transport.connected:
+        connection.half_close()
+    said = client.take()
+    connection.reactor.clock.advance(0)
+    assert not connection.transport.connected
+    connection.close()
+    return said
 
 
 def comparable(dialect: Any, said: bytes) -> Any:
@@ -155,6 +221,13 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
     """Folder, name and content of each file of the corpus."""
     for name, stream in {**raw(), **natively(), **over_http()}.items():
         yield "connection", name, bytes([2, 0, 17, 255]) + stream
+        if name in ("raw", "raw-no-end", "native-tree", "http-several", "http-tar"):
+            for how in (1, 2, 3):
+                yield "tls", f"{name}-{how}", bytes([how, 2, 100, 17, 255]) + stream
+    for name, stream in hellos().items():
+        yield "tls", name, bytes([0, 2, 0, 17, 255]) + stream
+    for name, stream in texts().items():
+        yield "echo", name, bytes([2, 0, 17, 255]) + stream
 
 
 def raw() -> dict[str, bytes]:
@@ -225,6 +298,34 @@ def over_http() -> dict[str, bytes]:
         "http-chunked": get("/hello.txt", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
         "http-malformed": get("/hello.txt")[:-2] + b"A : b\r\n\r\n",
         "http-cut-off": get("/hello.txt")[:-2],
+    }
+
+
+def hellos() -> dict[str, bytes]:
+    hello = b"\3\3" + bytes(32) + b"\0" + b"\0\2\x13\1" + b"\1\0" + b"\0\0"
+    message = b"\1" + len(hello).to_bytes(3, "big") + hello
+    record = b"\x16\3\1" + len(message).to_bytes(2, "big") + message
+    return {
+        "hello": record,
+        "hello-cut-off": record[:-3],
+        "hello-twice": record + record,
+        "hello-of-old": b"\x16\3\0" + record[3:],
+        "record-too-long": b"\x16\3\1\xff\xff" + bytes(100),
+        "alert": b"\x16\3\1\0\0\x15\3\1\0\2\2\x28",
+        "no-hello": b"\x16GET / HTTP/1.1\r\n\r\n",
+    }
+
+
+def texts() -> dict[str, bytes]:
+    return {
+        "text": b"hello\r\n",
+        "nothing": b"",
+        "request": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n<script>",
+        "request-begun": b"POST /x HTT",
+        "word": b"GET",
+        "words": b"get well / soon HTTP/1.1",
+        "long-target": b"POST /" + b"a" * 8300,
+        "bytes": bytes(range(256)),
     }
 
 

@@ -45,6 +45,7 @@ def write_corpus(seeds: Iterable[Seed]) -> None:
 def pieces(stream: bytes, cuts: bytes) -> Iterator[bytes]:
     """`stream`, cut as `cuts` say."""
     at = turn = 0
+    cuts = (cuts + bytes(CUTS))[:CUTS]
     while at < len(stream):
         length = cuts[turn % CUTS] + 1
         yield stream[at : at + length]
