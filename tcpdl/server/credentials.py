@@ -16,7 +16,7 @@ class IBearerToken(ICredentials):
 
 
 class IBlockingChecker(ICredentialsChecker):
-    """A checker that takes its time, and is asked in a thread."""
+    """A checker that takes its time for a password, and is asked in a thread then."""
 
     def version() -> object:
         """Something else whenever what was right may have become wrong. It takes no time."""
@@ -24,7 +24,7 @@ class IBlockingChecker(ICredentialsChecker):
     def check(credentials: object) -> str | bytes:  # noqa: N805
         """The name of whoever has these `credentials`; for any thread.
 
-        Raises `twisted.cred.error.UnauthorizedLogin`.
+        With a token, it takes no time. Raises `twisted.cred.error.UnauthorizedLogin`.
         """
 
 

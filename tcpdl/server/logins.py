@@ -1,8 +1,9 @@
 """Who somebody is who logs in: asks the checkers, remembers the answers for a minute.
 
 Imports `access` and the modules beside it. A password takes a thread some tenths of a second, so
-few are checked at once and few wait; who asks again with what was right a moment ago waits for
-nothing. Nothing of what anybody shows is kept, but a digest under a key that ends with the process.
+few are checked at once and few wait; who has a token, or asks again with what was right a moment
+ago, waits for nothing. Nothing of what anybody shows is kept, but a digest under a key that ends
+with the process.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ QUEUE_MOST = 64
 """Passwords that wait for a thread: the last of them for some seconds."""
 
 UNDER_WAY_MOST = 1024
-"""Logins that are being checked, or wait for it, from all clients."""
+"""Logins that are being checked, or wait for it, from all clients. If there are more, passwords are
+not checked, and who has shown a wrong token is told at once."""
 
 _log = Logger()
 
@@ -116,7 +118,7 @@ class Logins:
         if task is not None:
             task.waiting.append((wanted, done))
             return done
-        if len(self._under_way) >= UNDER_WAY_MOST:
+        if proof.user is not None and len(self._under_way) >= UNDER_WAY_MOST:
             done.errback(Failure(Busy()))
             return done
         task = self._under_way[digest] = _Task([(wanted, done)])
@@ -130,7 +132,7 @@ class Logins:
         try:
             if proof.user is None:
                 # A token cannot be guessed, so that nobody has to wait for those who try.
-                found = await self._with_token(digest, proof, address, peer)
+                found = await self._with_token(task, digest, proof, address, peer)
             else:
                 found = await self._in_turn(task, digest, proof, address, peer)
         except Exception:  # noqa: BLE001 - whatever it is, it is for those who wait
@@ -139,13 +141,15 @@ class Logins:
         for _, done in task.waiting:
             done.callback(found)  # a failure is as good
 
-    async def _with_token(self, digest: bytes, proof: Proof, address: bytes, peer: str) -> str:
+    async def _with_token(
+        self, task: _Task, digest: bytes, proof: Proof, address: bytes, peer: str
+    ) -> str:
         try:
-            return await self._check(digest, proof, peer)
+            return await self._check(task, digest, proof, peer)
         except WrongLogin:
             where = self._failures.of(address)
             self._failures.say(peer, "anyone", where.failed(self._clock.seconds()))
-            if where.waiting == WAITING_MOST:
+            if where.waiting == WAITING_MOST or len(self._under_way) > UNDER_WAY_MOST:
                 raise
             where.waiting += 1
             await deferLater(self._clock, where.delay(self._clock.seconds()))
@@ -168,7 +172,7 @@ class Logins:
             if not task.wanted():
                 raise WrongLogin
             try:
-                return await self._check(digest, proof, peer)
+                return await self._check(task, digest, proof, peer)
             except WrongLogin:
                 user = printable(proof.user or b"", 64)
                 self._failures.say(peer, user, where.failed(self._clock.seconds()))
@@ -177,9 +181,9 @@ class Logins:
             where.waiting -= 1
             where.turn.release()
 
-    async def _check(self, digest: bytes, proof: Proof, peer: str) -> str:
+    async def _check(self, task: _Task, digest: bytes, proof: Proof, peer: str) -> str:
         """Ask the checkers, one after the other. Raises `WrongLogin`, and `Busy` if there is one
-        that cannot tell now."""
+        that cannot tell now, or nobody wants to know any more."""
         interface: Any = IBearerToken if proof.user is None else IUsernamePassword
         for checker in self._checkers:
             if interface not in checker.credentialInterfaces:
@@ -187,7 +191,7 @@ class Logins:
             version = _version_of(checker)
             was = version()
             try:
-                avatar = await self._ask(checker, proof)
+                avatar = await self._ask(task, checker, proof)
             except UnauthorizedLogin:
                 continue
             except (Busy, Stopped):
@@ -202,7 +206,7 @@ class Logins:
                 return user
         raise WrongLogin
 
-    async def _ask(self, checker: Any, proof: Proof) -> Any:
+    async def _ask(self, task: _Task, checker: Any, proof: Proof) -> Any:
         credentials: Any = (
             BearerToken(proof.secret)
             if proof.user is None
@@ -210,10 +214,14 @@ class Logins:
         )
         if not IBlockingChecker.providedBy(checker):
             return await maybeDeferred(checker.requestAvatarId, credentials)
+        if proof.user is None:
+            return checker.check(credentials)  # which takes no time, however many passwords wait
         if len(self._slots.waiting) >= QUEUE_MOST:
             raise Busy
         await self._slots.acquire()
         try:
+            if not task.wanted():
+                raise Busy  # many may come and go while others are checked
             return await self._workers.run(checker.check, credentials)
         finally:
             self._slots.release()

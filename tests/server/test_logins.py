@@ -319,3 +319,38 @@ def test_few_are_under_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> N
     assert server.find(ANN, b"elsewhere") == []
     server.work.release()
     assert server.logins.known(ANN) == "ann"
+
+
+def test_tokens_do_not_wait_for_passwords(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses guess, programs log in."""
+    monkeypatch.setattr(logins_module, "QUEUE_MOST", 2)
+    monkeypatch.setattr(logins_module, "UNDER_WAY_MOST", 4)
+    server.work.hold = True
+    for number in range(8):
+        server.find(wrong(number), b"%d" % number)
+    assert server.find(ANN, b"elsewhere") == [Busy]
+    assert server.find(TOKEN, b"elsewhere") == ["ci"]
+    server.work.hold = False
+    server.work.release()
+
+
+def test_few_wrong_tokens_wait(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logins_module, "UNDER_WAY_MOST", 3)
+    came = [server.find(Proof(None, b"%d" % number), b"%d" % number) for number in range(5)]
+    assert came == [[]] * 3 + [[WrongLogin]] * 2
+    move(server.clock, 1)
+    assert came == [[WrongLogin]] * 5
+
+
+def test_who_goes_while_others_are_checked_is_not_checked(server: Server) -> None:
+    (checker,) = server.checkers
+    server.work.hold = True
+    for number in range(logins_module.AT_ONCE):
+        server.find(wrong(number), b"%d" % number)
+    there = [True]
+    came = server.find(ANN, b"elsewhere", wanted=lambda: there[0])
+    there[0] = False
+    server.work.release()
+    assert came == [Busy]
+    assert (b"ann", b"secret") not in checker.asked
+    assert server.logins._under_way == {}
