@@ -109,7 +109,8 @@ def parse_place(text: str) -> Place:
             name = parse_name(os.fsencode(text).lstrip(b"/"), hidden=True)
             path = quote_from_bytes(b"/".join(name.segments))
             slash = "/" if name.folder and name.segments else ""
-            return Place(name, f"/{path}{slash}", False)
+            lead = "/" if text.startswith("/") else ""
+            return Place(name, f"{lead}{path}{slash}", False)
         rest = text[start.end() :]
         path, mark, query = rest, "", ""
         if start[0].lower().startswith(("http://", "https://")):
