@@ -22,7 +22,7 @@ from tcpdl.server.progress import Look, Progress
 LINGER_SECONDS = 10.0
 """How long a client may take to close after our last byte is in the kernel's hands."""
 
-SOON = 0.25
+SOON = 0.5
 """The part of the time between two looks after which there is the second one, if at the first one
 nothing had been sent yet."""
 

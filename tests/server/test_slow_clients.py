@@ -151,6 +151,17 @@ def test_a_client_that_stops_is_reset_soon(begin: Begin) -> None:
     assert not connection.transport.connected
 
 
+def test_a_client_that_never_reads_is_reset_soon(raw_server: RawServer) -> None:
+    """The first look, before anything is sent, finds nothing to measure by."""
+    (raw_server.root / "large").write_bytes(LARGE * 4)
+    connection = raw_server.connect("tcp")
+    connection.say(b"large\n")
+    for _ in range(100):
+        connection.write_turn()
+    move(raw_server.clock, STALL_SECONDS + LOOK_SECONDS / 2 + 2 * GRAIN)
+    assert not connection.transport.connected
+
+
 @pytest.mark.parametrize(
     ("pace", "stays"), [(Pace(0, 20), True), (Pace(500, 20), False), (Pace(500, 120), True)]
 )
