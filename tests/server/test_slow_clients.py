@@ -145,9 +145,9 @@ def test_a_client_that_stops_is_reset_soon(begin: Begin) -> None:
     connection, clock = begin()
     take(connection, 2000, 31, clock)
     assert connection.transport.connected
-    move(clock, STALL_SECONDS - LOOK_SECONDS)
+    move(clock, STALL_SECONDS - 2 * LOOK_SECONDS)
     assert connection.transport.connected
-    move(clock, 2 * LOOK_SECONDS + 2 * GRAIN)
+    move(clock, 3 * LOOK_SECONDS + 2 * GRAIN)
     assert not connection.transport.connected
 
 
