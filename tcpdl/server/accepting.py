@@ -29,6 +29,10 @@ seconds. Then the ports are left alone until there is a tenth of that again."""
 REFUSAL_SECONDS = 5.0
 """How long a connection lasts for which there is no room."""
 
+REST_SECONDS = 0.5
+"""How long the ports are left alone when somebody has come and cannot be accepted: the whole system
+has no descriptors or no memory left, and to ask again at once would be to ask all the time."""
+
 NOTE_SECONDS = 1.0
 """How long between two lines about refusals."""
 
@@ -47,6 +51,7 @@ class Accepting:
         self._burst = max(1.0, rate * BURST_SECONDS)
         self._tokens = self._burst
         self._at = 0.0  # when there were so many
+        self._accepted = 0
         self._readers: dict[Any, _Reader] = {}
         self._timer: IDelayedCall | None = None
         self._closed = False  # nothing is accepted for now
@@ -77,13 +82,18 @@ class Accepting:
         room = self._room()
         if room:
             port.numberAccepts = min(port.numberAccepts, room)
+            before = self._accepted
             port.doRead()
+            if self._accepted == before:
+                self._rest()
+                return
             room = self._room()
         if not room:
             self._close()
 
     def came(self) -> None:
         """A connection was accepted."""
+        self._accepted += 1
         self._tokens -= 1
 
     def refused(self, peer: object, why: str) -> None:
@@ -112,12 +122,21 @@ class Accepting:
         self._at = now
         return max(0, min(room, int(self._tokens)))
 
-    def _close(self) -> None:
-        """Leave the ports alone until there is room."""
+    def _rest(self) -> None:
+        """Leave the ports alone for a while."""
+        self._turn_away()
+        if self._timer is None:
+            self._timer = self._reactor.callLater(REST_SECONDS, self._open)
+
+    def _turn_away(self) -> None:
         if not self._closed:
             self._closed = True
             for reader in self._readers.values():
                 self._reactor.removeReader(reader)
+
+    def _close(self) -> None:
+        """Leave the ports alone until there is room."""
+        self._turn_away()
         if self._timer is None and self.crowd.room > 0:
             wanted = max(1.0, self._burst / 10)
             self._timer = self._reactor.callLater((wanted - self._tokens) / self._rate, self._open)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tcpdl import digest
 from tcpdl.content.digests import Digests
@@ -237,6 +238,7 @@ class Answers:
                 hashed = self._digest(held, index)
                 self._connection.send(Chunk(request.id, until - at))
                 sent = send_file(transport, file.fd, at, until - at)
+                sent.addErrback(self._cut_short, file, index)
                 under_way.append((index, sent, hashed))
                 at = until
                 while len(under_way) >= most or (at == end and under_way):
@@ -255,11 +257,7 @@ class Answers:
     async def _finish(
         self, number: int, file: File, index: int, sent: Deferred[Any], hashed: Deferred[Any]
     ) -> None:
-        try:
-            await sent
-        except FileCutShort:
-            self._unreadable.add(file.identity, index)
-            raise
+        await sent
         before = self._connection.deadlines.now()
         try:
             found = await self._connection.until(hashed)
@@ -271,6 +269,11 @@ class Answers:
         if not file.still_same():
             raise _changed()
         self._connection.send(Digest(number, index, found))
+
+    def _cut_short(self, failure: Failure, file: File, index: int) -> Failure:
+        if failure.check(FileCutShort):
+            self._unreadable.add(file.identity, index)
+        return failure
 
     async def _try_to_read(self, held: HeldFile, offset: int, count: int) -> None:
         """Raise `Failed` if bytes that are to be promised cannot be read."""

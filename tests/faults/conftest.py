@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +70,18 @@ def way(request: pytest.FixtureRequest) -> str:
 def dialect(way: str) -> str:
     """The dialect of `way`."""
     return way.removesuffix(TLS)
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("not installed: cc")
+    path = tmp_path_factory.mktemp("shim") / "shim.so"
+    source = Path(__file__).with_name("shim.c")
+    command: list[str | Path] = [compiler, "-shared", "-fPIC", "-O1", "-o", path, source, "-ldl"]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"cc cannot make a library to preload: {made.stderr.splitlines()[:1]}")
+    return path

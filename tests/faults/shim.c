@@ -4,7 +4,10 @@
      eio-     fails from offset EIO_FROM on;
      bad-     fails anywhere;
      held-    waits as long as there is a file called as the environment's TCPDL_HOLD says. Reads that
-              are not to wait, fail; and each is reported on standard error as it begins to wait. */
+              are not to wait, fail; and each is reported on standard error as it begins to wait.
+
+   As long as there is a file called as TCPDL_FULL says, nothing is accepted: there are too many open
+   files in the whole system. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -13,16 +16,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define EIO_FROM (2 * 1024 * 1024)
 
+static int is_there(const char *variable)
+{
+    const char *path = getenv(variable);
+    int before = errno;
+    int found = path != NULL && access(path, F_OK) == 0;
+
+    errno = before;
+    return found;
+}
+
 static int held(void)
 {
-    const char *hold = getenv("TCPDL_HOLD");
-    return hold != NULL && access(hold, F_OK) == 0;
+    return is_there("TCPDL_HOLD");
 }
 
 /* 0, or what errno is to be. */
@@ -97,3 +110,12 @@ ssize_t sendfile(int out, int fd, off_t *offset, size_t count)
 
 ssize_t sendfile64(int out, int fd, off64_t *offset, size_t count)
     CHECKED(REAL(sendfile64)(out, fd, offset, count), fd, *offset, count, 0)
+
+int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    if (is_there("TCPDL_FULL")) {
+        errno = ENFILE;
+        return -1;
+    }
+    return REAL(accept4)(fd, address, length, flags);
+}

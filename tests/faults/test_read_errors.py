@@ -24,25 +24,10 @@ from tests.daemons import Daemon, daemon_of
 from tests.faults.conftest import SIZE, bytes_of, encrypting
 from tests.faults.fetching import SECONDS, WAYS, Fetch, How, fetch
 
-SHIM = Path(__file__).with_name("shim.c")
 EIO_FROM = 2 * 1024 * 1024
 CONTENT = bytes_of(SIZE)
 DIGEST = sha256(CONTENT).hexdigest().encode()
 SMALL = b"small content"
-
-
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("not installed: cc")
-    path = tmp_path_factory.mktemp("shim") / "shim.so"
-    command: list[str | Path] = [compiler, "-shared", "-fPIC", "-O1", "-o", path, SHIM, "-ldl"]
-    made = subprocess.run(command, capture_output=True, text=True)
-    if made.returncode:
-        pytest.skip(f"cc cannot make a library to preload: {made.stderr.splitlines()[:1]}")
-    return path
 
 
 @pytest.fixture(scope="module", params=["sendfile", "no-sendfile"])

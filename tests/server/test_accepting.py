@@ -12,7 +12,14 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from tcpdl.server.accepting import AT_ONCE, NOTE_SECONDS, REFUSAL_SECONDS, Accepting, Door
+from tcpdl.server.accepting import (
+    AT_ONCE,
+    NOTE_SECONDS,
+    REFUSAL_SECONDS,
+    REST_SECONDS,
+    Accepting,
+    Door,
+)
 from tcpdl.server.crowd import REFUSALS_EACH, Crowd, Limits
 from tcpdl.server.deadlines import GRAIN, Deadlines
 from tcpdl.server.direct import DirectTransport
@@ -79,6 +86,8 @@ class Port:
         self.transports: list[Transport] = []
         self.refusals: list[Transport] = []
         self.closed = 0
+        self.failed = 0
+        self.fails = False
 
     def fileno(self) -> int:
         return 3
@@ -88,6 +97,10 @@ class Port:
 
     def doRead(self) -> None:
         accepted = 0
+        if self.fails:
+            self.failed += 1
+            self.numberAccepts = 1
+            return
         for _ in range(self.numberAccepts):
             if not self.backlog:
                 break
@@ -351,3 +364,27 @@ def test_the_factory_behind_is_started_and_stopped() -> None:
     assert port.behind.started == 1
     port.factory.doStop()
     assert port.behind.started == 0
+
+
+def test_what_cannot_be_accepted_is_not_tried_all_the_time() -> None:
+    """As when the whole system has no descriptors left: Twisted logs each time."""
+    world = World()
+    world.port.fails = True
+    world.port.come(3)
+    for _ in range(100):
+        world.turn(REST_SECONDS / 50)
+    assert 2 <= world.port.failed <= 3
+    world.port.fails = False
+    world.turn(REST_SECONDS)
+    world.turn()
+    world.turn()
+    assert len(world.port.transports) == 3
+
+
+def test_what_cannot_be_accepted_when_it_stops() -> None:
+    world = World()
+    world.port.fails = True
+    world.port.come(1)
+    world.turn()
+    world.accepting.stop(world.port)
+    assert world.reactor.getDelayedCalls() == []
