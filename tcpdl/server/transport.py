@@ -30,7 +30,7 @@ from typing import Any
 
 from twisted.internet import main, tcp, unix
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -55,7 +55,6 @@ _FLUSH = struct.pack("ii", 0, 0)
 
 SendFile = Callable[[int, int, int, int], int]
 """The signature of `os.sendfile(out_fd, in_fd, offset, count)`."""
-
 
 _NOTHING: deque[Outgoing | bytes] = deque(maxlen=0)
 """The queue of all connections that sent no file yet: an empty deque takes 600 bytes."""
@@ -434,7 +433,8 @@ class FileSending(DirectTransport, tcp.Server):
         finally:
             for item in queue:
                 if isinstance(item, Outgoing) and not item.done.called:  # one may be cancelled
-                    item.done.errback(reason)
+                    # Not `reason`, one for all: what is raised keeps its frames.
+                    item.done.errback(ConnectionLost())
 
 
 @implementer(IFileTransport)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from twisted.internet import tcp
+from twisted.internet import main, tcp
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 
 from tcpdl.server.transport import SEND_MOST, FileTransport, UNIXFileTransport
 
@@ -237,3 +241,29 @@ def test_the_base_class_has_what_is_read() -> None:
         assert hasattr(tcp.Server, name)
     for name in ("connected", "disconnecting"):
         assert not getattr(tcp.Server, name)
+
+
+def test_nothing_is_kept_of_connections_that_were_lost(
+    connect: Connect, open_file: OpenFile
+) -> None:
+    """There is one `main.CONNECTION_LOST` for all of them, and what is raised keeps its frames."""
+
+    class Mine:
+        """Is in the frame that waits."""
+
+    kept: list[weakref.ref[Mine]] = []
+
+    async def wait(sending: Deferred[int]) -> None:
+        mine = Mine()
+        kept.append(weakref.ref(mine))
+        with pytest.raises(ConnectionLost):
+            await sending
+
+    for _ in range(2):
+        connection = connect(sndbuf=1)
+        Deferred.fromCoroutine(wait(connection.transport.sendFile(open_file(CONTENT), 0, 300_000)))
+        connection.lose(main.CONNECTION_LOST)
+
+    gc.collect()
+    assert [one() for one in kept] == [None, None]
+    assert main.CONNECTION_LOST.__traceback__ is None
