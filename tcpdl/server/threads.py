@@ -27,6 +27,9 @@ LOOK_SECONDS = 0.1
 WAITING_MOST = 0.01
 """Seconds of processor time between two looks up to which a thread is one that waits."""
 
+STOP_SECONDS = 3.0
+"""How long threads may go on when they are to stop."""
+
 _log = Logger()
 
 
@@ -63,7 +66,11 @@ class Threads:
             self._add()
 
     def stop(self) -> None:
-        """Do what has been given, and end. Nothing may be given meanwhile."""
+        """Do what has been given, and end. Nothing may be given meanwhile.
+
+        Threads that wait for a disk are waited for no longer than `STOP_SECONDS`; they end with the
+        process.
+        """
         if self._look is not None:
             self._look.cancel()
             self._look = None
@@ -71,8 +78,12 @@ class Threads:
             self._running = False
             self._change.notify_all()
             threads = list(self._threads)
+        deadline = time.monotonic() + STOP_SECONDS
         for thread in threads:
-            thread.join()
+            thread.join(max(0, deadline - time.monotonic()))
+        left = sum(thread.is_alive() for thread in threads)
+        if left:
+            _log.warn("{left} threads wait for a disk, and are left", left=left)
 
     def do(self, job: Callable[[], None]) -> None:
         """Have a thread call `job`, which should not raise. Only the reactor's thread may ask."""
@@ -87,7 +98,7 @@ class Threads:
         """Start the threads that are needed and may be."""
         idle = len(self._threads) - len(self._busy)
         while self._running and len(self._jobs) > idle and len(self._threads) < self._limit:
-            thread = threading.Thread(target=self._work, name=self._name)
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._threads[thread] = None
             try:
                 thread.start()

@@ -22,7 +22,7 @@ import pytest
 from tcpdl.wire import native
 from tests.daemons import Daemon, daemon_of
 from tests.faults.conftest import SIZE, bytes_of, encrypting
-from tests.faults.fetching import SECONDS, WAYS, Fetch, How, fetch
+from tests.faults.fetching import DIALECTS, SECONDS, WAYS, Fetch, How, fetch
 
 EIO_FROM = 2 * 1024 * 1024
 CONTENT = bytes_of(SIZE)
@@ -188,3 +188,17 @@ def test_a_disk_that_keeps_readers_waiting(daemon: Daemon) -> None:
             assert outcome.content in (SMALL, CONTENT)
         assert all(DIGEST in one.result(SECONDS) for one in pages)
     shutil.rmtree(fresh)
+
+
+def test_a_daemon_is_stopped_while_a_disk_hangs(root: Path, shim: Path) -> None:
+    (root / "held-large").write_bytes(CONTENT)
+    env = {"LD_PRELOAD": str(shim), "TCPDL_HOLD": str(root.parent / "hold")}
+    with holding(root), daemon_of(root, env=env) as running:
+        downloads = [Fetch(running.port, dialect, "held-large") for dialect in DIALECTS]
+        running.log.wait_for("a read of (held-large) waits")
+        running.stop()
+        for dialect, download in zip(DIALECTS, downloads, strict=True):
+            outcome = download.finish()
+            # Where a length has been told, or would have been, any end is as good.
+            assert outcome.how in ((How.RESET,) if dialect == "raw" else (How.RESET, How.SHORT))
+            assert outcome.content == b""

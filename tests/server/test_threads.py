@@ -153,6 +153,17 @@ def test_all_that_was_given_is_done_before_it_stops(jobs: Jobs) -> None:
     assert sorted(jobs.done) == list(range(2 * COUNT))
 
 
+def test_those_that_wait_for_a_disk_do_not_keep_it_from_stopping(
+    jobs: Jobs, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs.give(1, 2)
+    jobs.wait_for(begun=2)
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
+    jobs.threads.stop()
+    assert jobs.done == []
+    assert log.lines == ["2 threads wait for a disk, and are left"]
+
+
 def test_what_fails_harms_no_other(jobs: Jobs, log: Log) -> None:
     for _ in range(2 * COUNT):
         jobs.threads.do(lambda: 1 // 0)  # type: ignore[arg-type]
