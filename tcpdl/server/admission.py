@@ -167,6 +167,10 @@ class Everyone:
         """Passes over it: no logins are known here."""
         return True
 
+    def outdated(self) -> Proof | None:
+        """Nothing: nobody has logged in."""
+        return None
+
     def find_out(self, proof: Proof, wanted: Callable[[], bool]) -> Deferred[None]:
         raise AssertionError("what was settled is asked")
 
@@ -187,6 +191,8 @@ class Visit:
         self.takes_links = admission.takes_links
         self._admission = admission
         self._transport = transport
+        self._proof: Proof | None = None
+        self._version: object = None  # of who can log in, when it was shown; none if that failed
 
     def log_in(self, proof: Proof | None) -> bool:
         """From now on, it is who `proof` shows; `None` is one that is not understood.
@@ -196,7 +202,7 @@ class Visit:
         logins = self._admission.logins
         if logins is None:
             return True  # as by a server that knows of no logins
-        self.user = None
+        self.user = self._proof = None
         if not self.secure:
             self.trouble = LoginNeeded(OVER_TLS, here=False)
             return True
@@ -204,8 +210,17 @@ class Visit:
             self.trouble = LoginNeeded("the login is of a kind that is not known here", here=True)
             return True
         self.trouble = None
+        self._proof, self._version = proof, logins.version()
         self.user = logins.known(proof)
         return self.user is not None
+
+    def outdated(self) -> Proof | None:
+        """What was shown, if one has to `log_in` with it again: who can do so has changed since, or
+        could not be told."""
+        logins = self._admission.logins
+        if self._proof is None or logins is None or logins.version() == self._version:
+            return None
+        return self._proof
 
     def find_out(self, proof: Proof, wanted: Callable[[], bool]) -> Deferred[None]:
         """Have the checkers find out who it is; see `Logins.find`."""
@@ -221,6 +236,7 @@ class Visit:
     def _not_found(self, failure: Any) -> None:
         failure.trap(WrongLogin, Busy)
         if failure.check(Busy):
+            self._version = None
             self.trouble = Unavailable("too many logins are being checked; try again later")
         else:
             self.trouble = LoginNeeded("the login is wrong", here=True)

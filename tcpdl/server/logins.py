@@ -100,6 +100,10 @@ class Logins:
         """What checkers have read, which is to be looked at in case nobody asks them."""
         return [one.file for one in self._checkers if isinstance(one, UsersChecker)]
 
+    def version(self) -> object:
+        """Another one whenever who could log in may not be able to any more."""
+        return [_version_of(checker)() for checker in self._checkers]
+
     def known(self, proof: Proof) -> str | None:
         """Whose `proof` it is, if that was found out a moment ago."""
         return self._recall(self._digest(proof))

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpdl import digest
-from tcpdl.access.proof import of_login
+from tcpdl.access.proof import Proof, of_login
 from tcpdl.content.digests import Digests
 from tcpdl.content.source import Source
 from tcpdl.server.admission import Admission, Everyone, Visit
@@ -33,6 +33,9 @@ from tcpdl.wire.native import Answer, ProtocolError, Request
 
 IDLE_SECONDS = 120.0
 """How long a client may keep a connection open on which nothing happens."""
+
+IN_A_ROW_MOST = 8
+"""Requests of one client that are answered before others have their turn."""
 
 PENDING_MOST = 128
 """Requests of one client that wait for their turn. More are left in its hands until then."""
@@ -125,11 +128,20 @@ class Native(AnsweringProtocol):
         shared = self.factory
         visitor = self._visitor = self._visitor or shared.admission.visit(self.transport)
         answers = Answers(self, visitor, shared.digests, shared.workers, shared.unreadable)
+        in_a_row = 0
         while self._requests and not self._lost and not self._ended:
+            if in_a_row == IN_A_ROW_MOST:
+                in_a_row = 0
+                await self.deadlines.next_turn()
+                continue  # the connection may be lost
+            in_a_row += 1
             request = self._requests.popleft()
             if isinstance(request, Login):
-                await self._log_in(visitor, request)
+                await self._log_in(visitor, of_login(request))
             else:
+                proof = visitor.outdated()
+                if proof is not None:
+                    await self._log_in(visitor, proof)
                 await answers.answer(request)
                 await self.drained()
                 self._left -= 1
@@ -147,9 +159,8 @@ class Native(AnsweringProtocol):
         else:
             self._wait()
 
-    async def _log_in(self, visitor: Everyone | Visit, login: Login) -> None:
-        """From now on, the requests are made by whoever `login` shows."""
-        proof = of_login(login)
+    async def _log_in(self, visitor: Everyone | Visit, proof: Proof | None) -> None:
+        """From now on, the requests are made by whoever `proof` shows."""
         if not visitor.log_in(proof):
             assert proof is not None
             await self.until(visitor.find_out(proof, lambda: not self._lost))

@@ -77,7 +77,7 @@ class Client:
 
     def hear(self) -> list[Any]:
         """What the server has said since this was called last: messages, and bytes for runs."""
-        received = self.connection.drain()
+        received = self._drain()
         self._heard.feed(received[self._fed :])
         self._fed = len(received)
         parts: list[Any] = []
@@ -88,6 +88,14 @@ class Client:
                 return parts
             parts.append(message)
 
+    def _drain(self) -> bytes:
+        """All that the server has said, the turns that it waits for included."""
+        before, received = None, self.connection.drain()
+        while received != before:
+            self.connection.reactor.clock.advance(0)
+            before, received = received, self.connection.drain()
+        return received
+
     def ask(self, *requests: Request) -> list[Any]:
         self.say(*requests)
         return self.hear()
@@ -95,7 +103,7 @@ class Client:
     @property
     def ended(self) -> bool:
         """The server ended the stream."""
-        self.connection.drain()
+        self._drain()
         return self.connection.ended
 
     @property

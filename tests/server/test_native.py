@@ -320,3 +320,16 @@ def test_the_log(server: NativeServer, log: Log) -> None:
     assert log.lines[3].startswith("127.0.0.1:1 Tree : 2 entries, ")
     assert all(line.isprintable() for line in log.lines)
     assert client.ask(Get(5, b"absent"))[0][:2] == (5, ABSENT)
+
+
+def test_others_have_their_turn(server: NativeServer) -> None:
+    """However many requests come at once, few of them are answered in one turn of the reactor."""
+    client = server.connect()
+    client.say(*[Get(number, b"absent") for number in range(1, 21)])
+    first = client.connection.drain()
+    assert len(client.hear()) == 20
+    assert len(first) < len(client.connection.drain()) // 2
+    # Nor has a client that leaves meanwhile anything to answer.
+    client.say(*[Get(number, b"absent") for number in range(21, 41)])
+    client.connection.transport.abortConnection()
+    server.wait(1)

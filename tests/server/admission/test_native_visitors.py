@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.cred.error import UnauthorizedLogin
+from zope.interface import implementer
 
+from tcpdl.server.credentials import IBearerToken, IBlockingChecker
+from tcpdl.server.working import Stopped
 from tcpdl.wire import native, pack
+from tcpdl.wire.login import Login
 from tcpdl.wire.native import CONTENT, RECURSIVE, ROOTS, Get, GetDigests, Pick, Tree
+from tests.server.admission.conftest import Make
 from tests.server.admission.visiting import (
     ANYONE,
     CANARY,
@@ -119,6 +125,58 @@ def test_logins_hold_until_the_next(server: GuardedServer) -> None:
         if isinstance(part, (native.Error, native.End))
     ]
     assert codes == [8, 0, 0, 9, 0, 8, 0]
+
+
+@implementer(IBlockingChecker)
+class Changing:
+    """Knows a token, until it is told otherwise."""
+
+    credentialInterfaces = (IBearerToken,)  # noqa: N815
+
+    def __init__(self) -> None:
+        self.known = {b"t0k3n"}
+        self.problem: Exception | None = None
+        self.now = 0
+
+    def version(self) -> object:
+        return self.now
+
+    def check(self, credentials: Any) -> str:
+        if self.problem is not None:
+            raise self.problem
+        if credentials.token not in self.known:
+            raise UnauthorizedLogin
+        return "ci"
+
+    def requestAvatarId(self, credentials: Any) -> Any:
+        raise AssertionError("it is asked by `check`")
+
+
+def test_a_login_ends_when_it_is_taken_back(make: Make) -> None:
+    checker = Changing()
+    server = make(checkers=(checker,))
+    client = server.native()
+    said: list[Any] = [Login.with_token(b"t0k3n"), Get(1, b"private/c.txt", 0, 0)]
+
+    def code() -> int:
+        client.say(*said)
+        server.wait(1)
+        last = client.hear()[-1]
+        said[:] = said[-1:]
+        return last.code if isinstance(last, native.Error) else 0
+
+    assert code() == 0
+    checker.now += 1  # as when others come and go
+    assert code() == 0
+    checker.now += 1
+    checker.problem = Stopped()
+    assert code() == native.UNAVAILABLE
+    checker.problem = None
+    assert code() == 0
+    checker.now += 1
+    checker.known.clear()
+    assert code() == native.LOGIN_NEEDED
+    assert code() == native.LOGIN_NEEDED
 
 
 def test_a_connection_of_nothing_but_logins(server: GuardedServer) -> None:
