@@ -59,7 +59,7 @@ class Native(AnsweringProtocol):
         self._ended = False
         self._paused = False
         self._refusal: native.Error | None = None
-        self._left = factory.requests_most
+        self._left = factory.requests_most or -1  # which no count comes down to
 
     # Receiving.
 

@@ -123,6 +123,10 @@ class Connection:
     def say(self, data: bytes) -> None:
         """Let the peer send `data`, and the transport read as much of it as it cares to."""
         self.peer.sendall(data)
+        self.read()
+
+    def read(self) -> None:
+        """Let the transport read as much of what was sent as it cares to."""
         while self.wants_to_read and select.select([self.transport], [], [], 0)[0]:
             self.read_turn()
 

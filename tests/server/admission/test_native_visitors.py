@@ -185,7 +185,11 @@ def test_a_connection_of_nothing_but_logins(server: GuardedServer) -> None:
     ann = with_password("", "ann", "secret").login
     assert ann is not None
     client.say(*[ann] * 300, Get(1, b"private/c.txt", 0, 0))
-    assert isinstance(client.hear()[-1], native.End)
+    said = []
+    for _ in range(4):  # it reads on when there is room for more of them
+        said += client.hear()
+        client.connection.read()
+    assert isinstance(said[-1], native.End)
 
 
 def test_names_that_look_like_links(server: GuardedServer) -> None:
