@@ -242,7 +242,8 @@ class _Download(Crew[Worker]):
 
     def _fetch_unsized(self, connection: Connection, expected: Sequence[Expected]) -> Fetched:
         """Receive a file of which the server does not say how long it is, from its beginning."""
-        if connection.body.ends_with_connection:
+        if connection.body.ends_with_connection and not self._origin.is_unsized:
+            self._origin.is_unsized = True
             self._ways.note(UNSIZED)
         self._keep_another(Version(0, 0, 0, b""), self._origin.representation, expected)
         self._target.discard()

@@ -34,6 +34,8 @@ class Origin:
         """Not known to answer them wrongly, or with the whole file."""
         self.may_be_begun = True
         """Not known to differ from what has its final name here."""
+        self.is_unsized = False
+        """It was said that nobody can tell whether all of it came."""
         self._wants_digest = True
         self._ways = ways
 

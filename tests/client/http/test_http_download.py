@@ -445,6 +445,8 @@ def test_body_that_ends_with_a_reset(server: WebServer, fetch: Fetch) -> None:
     with pytest.raises(ConnectionBroken):
         fetch(server.at("/f"))
     assert fetch.names == set()
+    assert len(server.asked) > 1
+    assert len(fetch.notes) == 1
 
 
 @pytest.mark.parametrize("expected", [SHA256, WRONG])
