@@ -97,8 +97,7 @@ class ServingOptions(usage.Options):
     opt_l = opt_listen
 
     def opt_http_host(self, name: str) -> None:
-        """Over HTTP, answer requests for this host, and those that name an address or localhost,
-        and no others; may be given several times."""
+        """Answer HTTP requests for this host, addresses and localhost only; may be repeated."""
         try:
             self["http-host"].append(host_name(name))
         except ValueError as error:
