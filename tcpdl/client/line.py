@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 UNWANTED = "nothing more is wanted"
 
+TLS_BEGINS = b"\x15\x03"
+"""How a server that speaks TLS answers what is none: with an alert (RFC 8446, section 6)."""
+
+SPEAKS_TLS = "the server speaks TLS there; write tcpdls:// or https://"
+
 
 class Line:
     """A connection to a server, and another one later, if need be.

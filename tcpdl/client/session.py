@@ -28,7 +28,7 @@ from tcpdl.client.errors import (
     Silent,
     SpeaksHttp,
 )
-from tcpdl.client.line import Line
+from tcpdl.client.line import SPEAKS_TLS, TLS_BEGINS, Line
 from tcpdl.client.url import Location, split_link
 from tcpdl.client.ways import Ways
 from tcpdl.wire import native
@@ -46,9 +46,8 @@ from tcpdl.wire.native import (
 )
 from tcpdl.wire.text import printable
 
-HTTP = (b"http/1.", b"<!doctype")
-"""How the answers of web servers begin to which our preface is a bad request, of HTTP/0.9 too."""
-
+OTHERS = (b"http/1.", b"<!doctype", TLS_BEGINS)
+"""How those answer to whom our preface is a bad request: web servers, of HTTP/0.9 too, and TLS."""
 
 NOISE_MOST = 2 * native.PACK_MOST
 """Bytes that may come until a message is complete, optional ones included."""
@@ -188,7 +187,10 @@ class Session(Line):
                 return
             self._ended()
         if not self._greeted and bytes(view[: min(count, len(MAGIC))]) != MAGIC[:count]:
-            if self._is_http(bytes(view[:count])):
+            known = self._recognise(bytes(view[:count]))
+            if known == TLS_BEGINS:
+                raise BadRequest(SPEAKS_TLS)
+            if known:
                 raise SpeaksHttp("the server is a web server, and does not speak this dialect")
             raise OtherDialect("the server does not speak the native dialect")
         self._room.filled(count)
@@ -205,17 +207,17 @@ class Session(Line):
         self._out = bytearray().join(request for _, request in self._asked)
         self.flush()
 
-    def _is_http(self, begun: bytes) -> bool:
-        """Whether an answer that has `begun` so is one of a web server."""
-        piece = memoryview(bytearray(len(max(HTTP, key=len))))
-        while not begun.lower().startswith(HTTP):
-            if not any(one.startswith(begun.lower()) for one in HTTP):
-                return False
+    def _recognise(self, begun: bytes) -> bytes:
+        """Which of `OTHERS` an answer that has `begun` so begins with; empty for none."""
+        piece = memoryview(bytearray(len(max(OTHERS, key=len))))
+        while not begun.lower().startswith(OTHERS):
+            if not any(one.startswith(begun.lower()) for one in OTHERS):
+                return b""
             count = self._inlet.read(piece)
             if not count:
-                return False
+                return b""
             begun += piece[:count]
-        return True
+        return next(one for one in OTHERS if begun.lower().startswith(one))
 
     def _check_greeting(self) -> None:
         self._greeted = True

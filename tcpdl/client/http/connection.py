@@ -13,7 +13,7 @@ from typing import NoReturn
 from tcpdl import __version__
 from tcpdl.client.errors import BadRequest, ConnectionBroken, Garbled, Silent
 from tcpdl.client.http.response import Body, Head, HeadParser, Nonsense, body_of
-from tcpdl.client.line import Line
+from tcpdl.client.line import SPEAKS_TLS, TLS_BEGINS, Line
 from tcpdl.client.url import HTTP_PORT, HTTPS_PORT, Location, join
 from tcpdl.client.ways import Ways
 
@@ -148,6 +148,8 @@ class Connection(Line):
             parser = HeadParser()
             while True:
                 data = data or self._read() or self._ended()
+                if not self._tls and data[:2] == TLS_BEGINS:
+                    raise BadRequest(SPEAKS_TLS)
                 if (head := parser.feed(data)) is not None:
                     break
                 # One byte now and then is not silence, and yet no answer.

@@ -144,6 +144,23 @@ def test_stream_falls_back(first: Script, serve: Serve, tmp_path: Path) -> None:
     assert len(notes) == 1
 
 
+def speaks_tls(sock: socket.socket) -> None:
+    """What is no TLS, it answers with an alert (RFC 8446, section 6)."""
+    if sock.recv(65536):
+        sock.sendall(b"\x15")
+        sock.sendall(b"\x03\x03\0\x02\x02\x46")
+    with suppress(OSError):  # the client may be gone
+        sock.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("dialect", ["auto", "native"])
+def test_alert_of_tls_is_no_file(dialect: str, serve: Serve, get: Get) -> None:
+    with pytest.raises(BadRequest, match=r"speaks TLS there; write tcpdls://"):
+        get(Location("127.0.0.1", serve(speaks_tls), b"f"), dialect)
+    assert get.names == set()
+    assert get.notes == []
+
+
 def test_stream_native_only(serve: Serve) -> None:
     location = Location("127.0.0.1", serve(close_at_once), b"f")
     with pytest.raises(OtherDialect):

@@ -20,7 +20,7 @@ from tcpdl.client.errors import (
     TooLarge,
 )
 from tcpdl.client.fetched import Fetched
-from tcpdl.client.url import Location
+from tcpdl.client.url import Location, parse_url
 from tcpdl.client.ways import Ways
 from tests.client.http.conftest import MIB
 from tests.client.http.test_http_download import DATA, SHA256, WRONG
@@ -98,6 +98,20 @@ def test_bytes_from_one(serve: Serve) -> None:
 def test_one_that_is_to_speak_the_native_dialect(serve: Serve, get: Get) -> None:
     with pytest.raises(SpeaksHttp):
         get(Location("127.0.0.1", serve(web(BAD_REQUEST)), b"f"), "native")
+    assert list(get.folder.iterdir()) == []
+
+
+def test_one_that_speaks_tls(serve: Serve, get: Get) -> None:
+    """It is not asked again and again."""
+
+    def alert(sock: socket.socket) -> None:
+        sock.recv(65536)
+        sock.sendall(b"\x15\x03\x03\0\x02\x02\x46")
+        sock.shutdown(socket.SHUT_WR)
+
+    url = f"http://127.0.0.1:{serve(alert)}/f"
+    with pytest.raises(BadRequest, match=r"speaks TLS there; write tcpdls:// or https://"):
+        get(parse_url(url))
     assert list(get.folder.iterdir()) == []
 
 
