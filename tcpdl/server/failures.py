@@ -27,7 +27,7 @@ ADDRESSES_MOST = 10_000
 """Addresses that are remembered: those of which nothing was heard for longest are forgotten."""
 
 WAITING_MOST = 16
-"""Passwords of one address that wait for their turn."""
+"""Passwords of one address that wait for their turn, and wrong tokens for their answer."""
 
 LINES_MOST = 20
 """Lines about wrong logins in the log, in a minute."""
@@ -41,6 +41,8 @@ class Address:
     def __init__(self) -> None:
         self.turn = DeferredLock()
         self.waiting = 0
+        """Passwords that wait; and below, tokens, which keep no password from waiting."""
+        self.tokens_waiting = 0
         self._wrong = 0
         self._last = 0.0
 

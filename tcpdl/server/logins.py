@@ -153,11 +153,11 @@ class Logins:
         except WrongLogin:
             where = self._failures.of(address)
             self._failures.say(peer, "anyone", where.failed(self._clock.seconds()))
-            if where.waiting == WAITING_MOST or len(self._under_way) > UNDER_WAY_MOST:
+            if where.tokens_waiting == WAITING_MOST or len(self._under_way) > UNDER_WAY_MOST:
                 raise
-            where.waiting += 1
+            where.tokens_waiting += 1
             await deferLater(self._clock, where.delay(self._clock.seconds()))
-            where.waiting -= 1
+            where.tokens_waiting -= 1
             raise
 
     async def _in_turn(

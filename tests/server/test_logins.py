@@ -281,6 +281,15 @@ def test_wrong_tokens_wait_for_their_answer(server: Server) -> None:
     assert server.logins._under_way == {}
 
 
+def test_wrong_tokens_keep_no_password_from_waiting(server: Server) -> None:
+    for number in range(17):
+        server.find(Proof(None, b"wrong %d" % number))
+    came = server.find(ANN)
+    assert came == []
+    move(server.clock, 31)
+    assert came == ["ann"]
+
+
 def test_who_has_gone_is_not_checked(server: Server) -> None:
     (checker,) = server.checkers
     server.find(wrong())
