@@ -425,16 +425,16 @@ class FileSending(DirectTransport, tcp.Server):
         if self._share is not None:
             self._share.leave()
             self._share = None
-        # The base class closes an aborted connection without shutting it down first, which would
-        # end the stream cleanly.
+        # The base class shuts a connection down first, a clean end, unless it was aborted.
         closing = Failure(ConnectionAborted()) if self._reset else reason
         try:
             super().connectionLost(closing)
         finally:
             for item in queue:
                 if isinstance(item, Outgoing) and not item.done.called:  # one may be cancelled
-                    # Not `reason`, one for all: what is raised keeps its frames.
-                    item.done.errback(ConnectionLost())
+                    # Not what `reason` holds, one for all: what is raised keeps its frames.
+                    lost = ConnectionAborted if reason.check(ConnectionAborted) else ConnectionLost
+                    item.done.errback(lost())
 
 
 @implementer(IFileTransport)
