@@ -103,6 +103,8 @@ class Connection(Protocol):
 
     async def room(self) -> None: ...
 
+    async def drained(self) -> None: ...
+
 
 class Unreadable:
     """Chunks that were promised and could not be sent, since the disk failed. Before they are
@@ -313,6 +315,9 @@ class Answers:
                 listed = DigestList(request.id, at, tuple(found))
                 self._connection.send(listed._replace(seal=self._hash(listed.unsealed)))
                 at = until
+                if at < end:  # all may be known, and there may be very many
+                    await self._connection.drained()
+                    await self._connection.deadlines.next_turn()
             self._connection.send(End(request.id))
             return f"{end - request.first} of {total} digests"
         finally:

@@ -12,6 +12,7 @@ import pytest
 from tcpdl import digest
 from tcpdl.content.digests import Digests
 from tcpdl.content.source import Identity
+from tcpdl.server.answering import UNSENT_MOST
 from tcpdl.server.answers import INLINE_MOST, UNREADABLE_MOST, Unreadable
 from tcpdl.wire import native
 from tcpdl.wire.native import (
@@ -318,6 +319,34 @@ def test_digests(
         DigestList(2, at, tuple(hashed(chunk_of(data, at + n)) for n in range(many)))
         for at, many in parts
     ]
+
+
+def test_others_have_their_turn_between_lists_of_digests(
+    server: NativeServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "LISTED_MOST", 1)
+    client.say(GetDigests(1, b"large"))
+    first = client.connection.drain()
+    assert len(client.hear()) == 6
+    assert len(first) < len(client.connection.received) // 2
+
+
+def test_lists_of_digests_wait_for_the_client(
+    server: NativeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are known, few of them are held for a client that takes none."""
+    monkeypatch.setattr(server.digests, "known", lambda *_: bytes(32))
+    size = 1 << 36  # of which nothing is written
+    os.truncate(server.root / "large", size)
+    total = digest.chunk_count(size, digest.chunk_shift(size))
+    assert total > 4 * native.LISTED_MOST
+    client = server.connect(sndbuf=4096)
+    client.say(GetDigests(1, b"large"))
+    for _ in range(20):
+        server.clock.advance(0)
+    assert client.connection.transport.unsent < UNSENT_MOST + 33_000
+    _, *lists, end = client.hear()
+    assert (sum(len(one.digests) for one in lists), end) == (total, End(1))
 
 
 def test_digests_of_a_file_that_changes(server: NativeServer, client: Client) -> None:
