@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 from tcpdl.wire.login import PASSWORD, PROOF_MOST, TOKEN, Login
@@ -34,7 +33,6 @@ def of_login(login: Login) -> Proof | None:
     return Proof(user, password)
 
 
-@lru_cache(maxsize=256)  # clients send the same one with each request
 def of_authorization(value: str) -> Proof | None:
     """What an Authorization field shows: Basic (RFC 7617) or Bearer (RFC 6750); `None` if it is
     another, or not formed as these are."""

@@ -2,8 +2,9 @@
 
 Imports `access` and the modules beside it. A password takes a thread some tenths of a second, so
 few are checked at once and few wait; who has a token, or asks again with what was right a moment
-ago, waits for nothing. Nothing of what anybody shows is kept, but a digest under a key that ends
-with the process.
+ago, waits for nothing. Nothing of what anybody shows is kept here, but a digest under a key that
+ends with the process. A connection keeps what was shown on it last while it is open: native ones to
+look again once who can log in has changed, HTTP's since the same request often comes again.
 """
 
 from __future__ import annotations

@@ -71,6 +71,11 @@ def test_what_is_said_is_understood(user: bytes, password: bytes) -> None:
     assert of_authorization(basic(user + b":" + password)) == Proof(user, password)
 
 
+def test_no_proof_is_kept() -> None:
+    shown = basic(b"ann:secret")
+    assert of_authorization(shown) is not of_authorization(shown)
+
+
 def test_a_proof_is_not_shown() -> None:
     for proof in (Proof(b"ann", b"secret"), Proof(None, b"secret")):
         assert "secret" not in f"{proof} {proof!r} {[proof]}"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tcpdl.web import request as request_module
 from tcpdl.web.request import (
     BODY_MOST,
     FIELDS_MOST,
@@ -133,6 +134,20 @@ def test_what_was_made_of_fields_cannot_be_changed() -> None:
 def test_fields_beyond_what_is_kept_are_parsed_alike() -> None:
     for length in (KEPT_MOST - 100, KEPT_MOST + 100):
         assert one(get(b"X: " + b"x" * length)).fields[b"x"] == b"x" * length
+
+
+@pytest.mark.parametrize("scheme", [b"Basic c2VjcmV0", b"Bearer c2VjcmV0"])
+def test_what_somebody_logs_in_with_is_not_kept(scheme: bytes) -> None:
+    for name in (b"Authorization", b"authorization", b"AUTHORIZATION"):
+        assert one(get(name + b": " + scheme)).fields[b"authorization"] == scheme
+    assert not any(b"c2VjcmV0" in block for block in request_module._kept)
+
+
+def test_few_fields_are_kept() -> None:
+    for number in range(request_module.BLOCKS_MOST + 1):
+        one(get(b"X: %d" % number))
+    assert len(request_module._kept) == request_module.BLOCKS_MOST
+    assert one(get(b"X: 0")).fields[b"x"] == b"0"
 
 
 def test_bytes_beyond_ascii() -> None:
