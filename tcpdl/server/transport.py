@@ -433,8 +433,8 @@ class FileSending(DirectTransport, tcp.Server):
             for item in queue:
                 if isinstance(item, Outgoing) and not item.done.called:  # one may be cancelled
                     # Not what `reason` holds, one for all: what is raised keeps its frames.
-                    lost = ConnectionAborted if reason.check(ConnectionAborted) else ConnectionLost
-                    item.done.errback(lost())
+                    kind: Any = reason.check(ConnectionAborted, ConnectionDone) or ConnectionLost
+                    item.done.errback(kind())
 
 
 @implementer(IFileTransport)
