@@ -186,8 +186,9 @@ class Visit:
         self.secure = admission.is_secure(transport)
         self.user = admission.certified(transport)
         """Who it is; `None` if that is not known."""
-        self.trouble: NotServed | None = None
-        """What everything is answered with, since a login was wrong."""
+        self._trouble: Callable[[], NotServed] | None = None
+        """Makes what everything is answered with, since a login was wrong: anew each time, as what
+        is raised keeps those whom it passed."""
         self.takes_links = admission.takes_links
         self._admission = admission
         self._transport = transport
@@ -204,12 +205,13 @@ class Visit:
             return True  # as by a server that knows of no logins
         self.user = self._proof = None
         if not self.secure:
-            self.trouble = LoginNeeded(OVER_TLS, here=False)
+            self._trouble = partial(LoginNeeded, OVER_TLS, here=False)
             return True
         if proof is None:
-            self.trouble = LoginNeeded("the login is of a kind that is not known here", here=True)
+            why = "the login is of a kind that is not known here"
+            self._trouble = partial(LoginNeeded, why, here=True)
             return True
-        self.trouble = None
+        self._trouble = None
         self._proof, self._version = proof, logins.version()
         self.user = logins.known(proof)
         return self.user is not None
@@ -237,20 +239,21 @@ class Visit:
         failure.trap(WrongLogin, Busy)
         if failure.check(Busy):
             self._version = None
-            self.trouble = Unavailable("too many logins are being checked; try again later")
+            why = "too many logins are being checked; try again later"
+            self._trouble = partial(Unavailable, why)
         else:
-            self.trouble = LoginNeeded("the login is wrong", here=True)
+            self._trouble = partial(LoginNeeded, "the login is wrong", here=True)
 
     def source(self) -> Source:
         """What this visitor may see. Raises `NotServed` if a login was wrong."""
-        if self.trouble is not None:
-            raise self.trouble.with_traceback(None)
+        if self._trouble is not None:
+            raise self._trouble()
         return self._admission.source(self.user, self.secure)
 
     def by_link(self, name: Name, link: Link | None) -> tuple[Source, int | None]:
         """The same, with a link to `name`, or to what it is in; see `Admission.by_link`."""
-        if self.trouble is not None:
-            raise self.trouble.with_traceback(None)
+        if self._trouble is not None:
+            raise self._trouble()
         return self._admission.by_link(self.user, self.secure, name.segments, link)
 
     def look_up(self, name: bytes) -> tuple[Source, Name]:

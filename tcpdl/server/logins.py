@@ -145,6 +145,7 @@ class Logins:
         del self._under_way[digest]
         for _, done in task.waiting:
             done.callback(found)  # a failure is as good
+        del found  # whose traceback leads back to this frame
 
     async def _with_token(
         self, task: _Task, digest: bytes, proof: Proof, address: bytes, peer: str

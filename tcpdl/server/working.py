@@ -64,6 +64,8 @@ class Workers(Service):
             except BaseException:  # noqa: BLE001 - whatever it is, it is for who asked
                 well, result = False, Failure()
             self._reactor.callFromThread(self._finish, done, well, result)
+            # The traceback of a failure leads back to this frame.
+            del result
 
         self._threads.do(job)
         return done

@@ -116,7 +116,7 @@ class Incoming:
         self._within = False  # the message is not part of the answer that is under way
         self._skip = 0
         self._whole: bytearray | None = None  # the body that is due, received elsewhere
-        self._refusal: ProtocolError | None = None
+        self._refusal = ""  # what broke the rules
 
     @property
     def buffered(self) -> int:
@@ -139,7 +139,7 @@ class Incoming:
     def between(self) -> bool:
         """Whether the stream may end here: nothing has been begun that is not complete."""
         begun = self.buffered or self.payload or self._skip or self._kind
-        return bool(self.version) and not begun and self._id == -1 and self._refusal is None
+        return bool(self.version) and not begun and self._id == -1 and not self._refusal
 
     @property
     def state(self) -> State:
@@ -156,17 +156,18 @@ class Incoming:
     def next(self) -> Request | Answer | Login | None:
         """The next message, or `None` if more bytes are wanted.
 
-        After a `Chunk`, its run is to be taken first. Raises `ProtocolError`, and the same again
+        After a `Chunk`, its run is to be taken first. Raises `ProtocolError`, with the same words
         whenever it is called after that.
         """
         if self.payload:
             raise WrongUse(f"{self.payload} bytes of a run have not been taken")
-        if self._refusal is not None:
-            raise self._refusal
+        if self._refusal:
+            raise ProtocolError(self._refusal)
         try:
             return self._next()
         except ProtocolError as refusal:
-            self._refusal = refusal
+            # Not the error itself, whose traceback leads back to us: that would outlive us.
+            self._refusal = str(refusal)
             raise
 
     def _next(self) -> Request | Answer | Login | None:

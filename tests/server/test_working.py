@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
@@ -129,3 +131,26 @@ def test_nothing_is_done_after_it_stopped(reactor: Reactor) -> None:
     workers.startService()
     workers.stopService()
     assert [type(error) for error in results(workers.run(int))] == [Stopped]
+
+
+def test_nothing_is_kept_of_what_failed(reactor: Reactor) -> None:
+    class Mine:
+        """Is in a frame that the failure passed."""
+
+    kept: list[weakref.ref[Mine]] = []
+
+    def work() -> None:
+        mine = Mine()
+        kept.append(weakref.ref(mine))
+        raise ValueError
+
+    workers = Workers(reactor)
+    workers.startService()
+    gc.disable()
+    try:
+        workers.run(work).addErrback(lambda failure: None)
+        reactor.turn()
+        workers.stopService()
+        assert kept[0]() is None
+    finally:
+        gc.enable()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 from typing import Any
 
 import pytest
@@ -303,3 +305,22 @@ def test_optional_message_holds_no_memory(state: State) -> None:
 def test_too_long_an_optional_message(length: int) -> None:
     for state in State:
         assert "optional" in refused(arrived(state), header(OPTIONAL + 1, length))
+
+
+def test_a_refusal_keeps_nobody() -> None:
+    """What broke the rules is known until the end, and nothing needs the collector then."""
+    incoming = Incoming(State.REQUESTS)
+    incoming.feed(b"\xff" * 100)
+    for _ in range(2):
+        try:
+            incoming.next()
+        except ProtocolError as refusal:
+            said = str(refusal)
+    assert said
+    gone = weakref.ref(incoming)
+    gc.disable()
+    try:
+        del incoming
+        assert gone() is None
+    finally:
+        gc.enable()
