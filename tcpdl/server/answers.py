@@ -41,11 +41,10 @@ from tcpdl.server.sending import send_file
 from tcpdl.server.warming import would_wait
 from tcpdl.server.working import Workers
 from tcpdl.wire import native, pack
-from tcpdl.wire.links import without_signature
+from tcpdl.wire.links import for_log
 from tcpdl.wire.names import Name, NameRefused
 from tcpdl.wire.native import Answer, Chunk, Digest, DigestList, End, Error, FileInfo, Pack
 from tcpdl.wire.pack import Entry
-from tcpdl.wire.text import printable
 
 INLINE_MOST = 64 * 1024
 """Bytes of a file that is read, hashed and written at once, with all that belongs to it: doing so
@@ -167,7 +166,7 @@ class Answers:
 
     def _log(self, what: str, name: bytes, said: str) -> None:
         peer = named(self._connection.peer, self._visitor.user)
-        shown = {"peer": peer, "name": printable(without_signature(name))}
+        shown = {"peer": peer, "name": for_log(name)}
         _log.info("{peer} {what} {name}: {said}", what=what, said=said, **shown)
 
     def _open(self, name: bytes, tag: bytes) -> File:

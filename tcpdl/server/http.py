@@ -25,8 +25,7 @@ from tcpdl.server.http_exchange import Exchange, Work
 from tcpdl.server.peer import named
 from tcpdl.web import fields
 from tcpdl.web.request import HEAD_MOST, Refusal, Request, Requests
-from tcpdl.wire.links import without_signature
-from tcpdl.wire.text import printable
+from tcpdl.wire.links import for_log
 
 IN_A_ROW_MOST = 8
 """Requests that one client sent together and that are answered before others have their turn."""
@@ -258,4 +257,4 @@ class HttpFactory(Factory):
 def _shown(method: str, path: bytes, query: bytes) -> str:
     """A request, for the log."""
     target = path + b"?" + query if query else path
-    return f"{method} {printable(without_signature(target))}"
+    return f"{method} {for_log(target)}"

@@ -23,10 +23,9 @@ from tcpdl.server.direct import direct
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
 from tcpdl.server.sending import send_file
-from tcpdl.wire.links import without_signature
+from tcpdl.wire.links import for_log
 from tcpdl.wire.names import NameRefused
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, HELP, HELP_NAMES, RawRequest, spellings
-from tcpdl.wire.text import printable
 
 QUIET_MILLISECONDS = 50
 """After this much silence, what has come is the whole name. Clients that send a name and nothing
@@ -151,7 +150,7 @@ class Raw(LingeringProtocol):
         return peer_name(self.transport.getPeer())
 
     def _said(self, name: bytes, why: object) -> dict[str, object]:
-        return {"peer": self._peer, "name": printable(without_signature(name)), "why": why}
+        return {"peer": self._peer, "name": for_log(name), "why": why}
 
 
 class RawFactory(Factory):

@@ -13,11 +13,16 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tcpdl.wire.text import printable
+
 LONGEST_SECONDS = 366 * 86_400
 """How long a link is valid at most: a key that was lost must not be of use for ever."""
 
 KEY_LEAST = 32
 """Bytes of the shortest key."""
+
+LOGGED_MOST = 512
+"""Bytes of what was asked for that come to the log: clients may send 8 KiB."""
 
 _ABOUT = b"tcpdl link 1\0"
 """What the signed bytes begin with, so that they cannot mean anything else."""
@@ -88,6 +93,16 @@ def reach(keys: Sequence[bytes], segments: Segments, link: Link) -> Segments | N
 def without_signature(text: bytes) -> bytes:
     """`text`, in which a link may stand, fit for a log: who reads that is not to have the link."""
     return _SHOWN.sub(rb"\1...", text) if b"signed" in text else text
+
+
+def for_log(text: bytes) -> str:
+    """What a client asked for, as one line for a log: without its signature, and of at most
+    `LOGGED_MOST` bytes, however much is escaped; that some of it was cut off is shown."""
+    shown = printable(without_signature(text), LOGGED_MOST)
+    whole = shown.encode("utf-8")
+    if len(whole) <= LOGGED_MOST:
+        return shown
+    return whole[:LOGGED_MOST].decode("utf-8", "ignore") + "..."
 
 
 def _begin(key: bytes, until: int) -> hmac.HMAC:

@@ -64,6 +64,18 @@ def test_a_line_an_answer(
     assert found.isprintable()
 
 
+@pytest.mark.parametrize("start", [b"GET /", b"GET /?", b"POST /", b"\0"])
+@pytest.mark.parametrize("byte", [b"x", b"\\", b"\x1b", "文".encode()])
+def test_little_is_logged_of_a_long_line(
+    start: bytes, byte: bytes, server: HttpServer, client: Client, log: Log
+) -> None:
+    line = start + byte * (8000 // len(byte))
+    client.connection.say(line + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+    client.take()
+    (found,) = logged(server, log)
+    assert len(found.encode()) < 512 + 50
+
+
 def test_what_was_sent_of_an_answer_that_was_broken_off(server: HttpServer, log: Log) -> None:
     client = server.connect(sndbuf=4096)
     client.say(get("/large"))

@@ -320,6 +320,8 @@ def test_the_log(server: NativeServer, log: Log) -> None:
     assert log.lines[3].startswith("127.0.0.1:1 Tree : 2 entries, ")
     assert all(line.isprintable() for line in log.lines)
     assert client.ask(Get(5, b"absent"))[0][:2] == (5, ABSENT)
+    client.ask(Get(6, b"\xff" * 1024))
+    assert len(log.lines[5]) < 512 + 100
 
 
 def test_others_have_their_turn(server: NativeServer) -> None:

@@ -35,6 +35,13 @@ def server(raw_server: RawServer) -> RawServer:
     return raw_server
 
 
+def test_little_of_a_long_name_is_logged(server: RawServer, log: Log) -> None:
+    connection = server.connect()
+    connection.say(b"\xff" * MAX_NAME + b"\n")
+    assert answer(connection) == b""
+    assert len(log.lines[0]) < 512 + 100
+
+
 # The end of a name.
 
 

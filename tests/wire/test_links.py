@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpdl.wire import links
-from tcpdl.wire.links import Link, parse, reach, sign, split, without_signature
+from tcpdl.wire.links import Link, for_log, parse, reach, sign, split, without_signature
+from tcpdl.wire.text import printable
 
 KEY = bytes(range(32))
 OTHER = bytes(32)
@@ -126,6 +127,16 @@ def test_a_link_is_not_shown() -> None:
     assert without_signature(b"/x?a&" + query + b"&b=c") == b"/x?a&until=99&signed=...&b=c"
     for text in (b"", b"signed", b"notes/signed.txt", b"resigned=x"):
         assert without_signature(text) == text
+
+
+@pytest.mark.parametrize("byte", [b"a", b"\0", b"\\", b"\xff", "\u202e".encode(), "文".encode()])
+def test_little_of_it_comes_to_the_log(byte: bytes) -> None:
+    assert for_log(byte * 10) == printable(byte * 10)
+    shown = for_log(byte * 8000)
+    assert 505 < len(shown.encode()) <= links.LOGGED_MOST + 3
+    assert shown.endswith("...")
+    assert for_log(b"a" * 512) == "a" * 512
+    assert for_log(b"/x?until=9&signed=" + b"A" * 43) == "/x?until=9&signed=..."
 
 
 def test_longest() -> None:
