@@ -42,7 +42,7 @@ from tcpdl.content.source import (
     folder_entry,
     identity_of,
 )
-from tcpdl.content.walking import Walk, left_out
+from tcpdl.content.walking import HeldNames, Walk, left_out
 from tcpdl.wire.names import (
     MAX_NAME,
     Name,
@@ -125,6 +125,8 @@ class Directory:
         self.symlinks = symlinks
         self.files = OpenFiles()
         """The files of it that are open."""
+        self.held = HeldNames()
+        """The names that walks hold."""
         self.path = os.path.realpath(os.fsencode(path)).rstrip(b"/")
         """The absolute path, for links whose text is absolute; empty for the root of all."""
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -194,6 +196,7 @@ class Directory:
         walk = Walk(
             open_folder=self._open_folder,
             close_folder=self.files.close,
+            held=self.held,
             hidden=self.hidden,
             links=self.symlinks is Symlinks.INSIDE,
             recursive=recursive,

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from threading import RLock
 
 from tcpdl.access.rules import Level
 from tcpdl.content.errors import NotServed, not_served
@@ -23,7 +24,14 @@ from tcpdl.wire.names import MAX_NAME, MAX_SEGMENT, NameRefused, follow_link
 from tcpdl.wire.pack import FOLDER, LEFT_OUT, LINK, Entry
 
 NAMES_MOST = 1_000_000
-"""Names in one folder. They are sorted, and so held in memory: this many take about 150 MB."""
+"""Names in one folder. They are sorted, and so held in memory: this many take about 150 MB while
+they are, and a third of it afterwards."""
+
+HELD_MOST = 2_000_000
+"""Names that all walks together hold."""
+
+HELD_LEAST = 10_000
+"""Names that a walk holds even so."""
 
 _BLOCK = 1000
 """Names that are held together."""
@@ -34,6 +42,30 @@ _ERRORS = sys.getfilesystemencodeerrors()
 _LEAD_AWAY = "it is a symbolic link that leads out of the served folder, or to hidden files"
 
 
+class HeldNames:
+    """How many names all walks hold: they may stand still for long, and be very many. A walk that
+    may not hold all names of a folder reads it again for the others, which takes longer.
+
+    For any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()  # one walk may be given up, by the collector, while another takes
+        self.count = 0
+
+    def take(self, wanted: int) -> int:
+        """How many of the `wanted` names a walk may hold, until they are given back."""
+        with self._lock:
+            taken = min(wanted, max(HELD_MOST - self.count, HELD_LEAST))
+            self.count += taken
+        return taken
+
+    def give(self, count: int) -> None:
+        """They are held no more."""
+        with self._lock:
+            self.count -= count
+
+
 @dataclass(frozen=True, slots=True)
 class Walk:
     """How folders are gone through, and how far."""
@@ -41,6 +73,7 @@ class Walk:
     open_folder: Callable[[Segments], int]
     """A descriptor of a folder, from its segments below the root, no link followed."""
     close_folder: Callable[[int], None]
+    held: HeldNames
     hidden: bool
     links: bool
     """Whether links are handed out, as their text, if they stay below the root."""
@@ -96,19 +129,16 @@ class Walk:
         except OSError as error:
             yield left_out(prefix[:-1], str(not_served(error)))
             return
+        names = self._names(fd)
+        longest = min(room, MAX_SEGMENT)
+        more = too_long = False
+        most = self.content_most
+        level = Level.READ
         try:
-            try:
-                names = self._names(fd)
-            except OSError as error:
-                yield left_out(prefix[:-1], str(not_served(error)))
-                return
-            more = len(names) > NAMES_MOST
-            del names[NAMES_MOST:]
-            longest = min(room, MAX_SEGMENT)
-            too_long = False
-            most = self.content_most
-            level = Level.READ
-            for name, regular in _compactly(names):
+            for count, (name, regular) in enumerate(names):
+                if count == NAMES_MOST:
+                    more = True
+                    break
                 if level_of is not None:
                     level = level_of(name)
                     if level is Level.NOTHING:
@@ -128,21 +158,40 @@ class Walk:
                 except NotServed as problem:
                     entry = left_out(prefix + name, str(problem))
                 yield entry
+        except OSError as error:  # it cannot be read, or not again
+            yield left_out(prefix[:-1], str(not_served(error)))
         finally:
+            names.close()
             self.close_folder(fd)
         if too_long:
             yield left_out(prefix[:-1], "it holds names that are too long to be asked for")
         if more:
             yield left_out(prefix[:-1], f"it holds more than {NAMES_MOST} names")
 
-    def _names(self, fd: int) -> list[tuple[bytes, bool]]:
+    def _names(self, fd: int) -> Generator[tuple[bytes, bool], None, None]:
         """The names in a folder, sorted, each with whether it is known to be a regular file's."""
+        left, after = True, b""
+        while left:
+            found = self._scan(fd, after)
+            count = self.held.take(len(found))
+            try:
+                left = len(found) > count
+                del found[count:]
+                if left:
+                    after = found[-1][0]
+                yield from _compactly(found)
+            finally:
+                self.held.give(count)
+
+    def _scan(self, fd: int, after: bytes) -> list[tuple[bytes, bool]]:
+        """As `_names`, those behind `after` in their order, all at once."""
         # One more than is handed out, which tells that there are more.
         with os.scandir(fd) as scanned:
             found = [
-                (entry.name.encode(_ENCODING, _ERRORS), _regular(entry))
+                (name, _regular(entry))
                 for entry in islice(scanned, NAMES_MOST + 1)
-                if self.hidden or entry.name[0] != "."
+                if (self.hidden or entry.name[0] != ".")
+                and (name := entry.name.encode(_ENCODING, _ERRORS)) > after
             ]
         found.sort()
         return found

@@ -319,6 +319,43 @@ def test_too_many_names(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len([entry for entry in entries if b"/" not in entry.name]) == 6
 
 
+@pytest.mark.parametrize("least", [1, 2, 3, 100])
+@pytest.mark.parametrize("most", [5, 100])
+def test_few_names_are_held(
+    most: int, least: int, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By many walks that stand still, and all of them find all there is."""
+    whole = walk(root)
+    monkeypatch.setattr(walking, "HELD_MOST", most)
+    monkeypatch.setattr(walking, "HELD_LEAST", least)
+    directory = Directory(root)
+    walks = [directory.walk(parse_name(b""), recursive=True, content_most=MIB) for _ in range(4)]
+    found = [[next(entries)] for entries in walks]
+    assert directory.held.count <= max(most, 5) + 4 * min(least, 5)
+    if most == least == 100:
+        assert directory.held.count == 4 * 5
+    for some, entries in zip(found, walks, strict=True):
+        some += entries
+        assert some == whole
+    assert directory.held.count == 0
+    directory.close()
+
+
+def test_what_changes_while_a_folder_is_read_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walking, "HELD_MOST", 0)
+    monkeypatch.setattr(walking, "HELD_LEAST", 2)
+    directory = Directory(root)
+    entries = directory.list(parse_name(b""))
+    assert [next(entries).name for _ in range(2)] == [b"a", b"b"]
+    (root / "a0").touch()
+    (root / "bb").touch()
+    (root / "c").unlink()
+    assert [entry.name for entry in entries] == [b"b.txt", b"bb", b"d"]
+    directory.close()
+
+
 def test_closed_early(root: Path) -> None:
     directory = Directory(root)
     before = os.listdir("/dev/fd")
@@ -333,6 +370,7 @@ def test_closed_early(root: Path) -> None:
     forgotten = directory.walk(parse_name(b""), recursive=True, content_most=MIB)
     next(forgotten)
     del forgotten
+    assert directory.held.count == 0
     assert os.listdir("/dev/fd") == before
     directory.close()
 
