@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import tcpdl
 from tcpdl.client.errors import CannotWrite, ClientError
-from tcpdl.wire.text import visible
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status after Ctrl-C, as shells have it."""
@@ -46,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = command.parser().parse_intermixed_args(arguments[1:])
         return int(command.run(options))
     except ClientError as error:
-        sys.stderr.write(f"tcpdl: {visible(str(error))}\n")
-        return error.status
+        from tcpdl.commands.common import complain
+
+        return complain(error)
     except BrokenPipeError:
         from tcpdl.commands.common import forget_output
 

@@ -282,7 +282,9 @@ def _fetch_http(location: Location, folder: str | bytes, name: bytes, ways: Ways
             fetched = download(location, target, ways)
         except ClientError as error:
             raise _with_part(error, target) from error
-        if not fetched.unchanged:
+        if fetched.unchanged:
+            target.drop()
+        else:
             target.keep(mtime_ns=fetched.mtime_ns or None, sync=ways.sync)
     return fetched
 

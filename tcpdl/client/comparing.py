@@ -26,7 +26,7 @@ from tcpdl.client.tree import (
     Removal,
     cannot_go_on,
     ends_all,
-    is_temporary,
+    is_left_over,
     open_file,
     reason,
     settle,
@@ -186,12 +186,11 @@ class Pass:
             self._here = {
                 entry.name if _UTF8 else _text(os.fsencode(entry.name)): entry for entry in found
             }
-        for name in [name for name in self._here if name.startswith(".tcpdl-")]:
-            if is_temporary(os.fsencode(name)):
-                del self._here[name]
-                if not self._dry:
-                    self._changing = True
-                    os.unlink(name, dir_fd=self._fd)
+        for name in [name for name in self._here if is_left_over(name, self._here)]:
+            del self._here[name]
+            if not self._dry:
+                self._changing = True
+                os.unlink(name, dir_fd=self._fd)
 
     def _leave(self) -> None:
         """All that is in the current folder has come."""

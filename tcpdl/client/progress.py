@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import Any, TextIO
 
 from tcpdl.wire.text import visible
@@ -48,8 +49,7 @@ class ProgressLine:
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False, emoji=False)
             return
-        self._stream.write(f"\r\x1b[K{text}\n" if self._written else f"{text}\n")
-        self._stream.flush()
+        self._write(f"\r\x1b[K{text}\n" if self._written else f"{text}\n")
 
     def close(self, last: str = "") -> None:
         """The download is over, one way or the other; `last` is what to say of it."""
@@ -57,10 +57,14 @@ class ProgressLine:
             self._bar.stop()
             self._bar = None
         elif self._written:
-            self._stream.write("\r\x1b[K")
+            self._write("\r\x1b[K")
         if self.on and last:
-            self._stream.write(f"{last}\n")
-        self._stream.flush()
+            self._write(f"{last}\n")
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # a line that cannot be shown is no reason to end a download
+            self._stream.write(text)
+            self._stream.flush()
 
     def _show(self, now: float) -> None:
         if not self._written and self._bar is None:
@@ -76,8 +80,7 @@ class ProgressLine:
             parts[0] += f" of {human(self._total)}B"
             parts.append(f"{left / max(rate, 1):.0f} s left")
         self._written = True
-        self._stream.write(f"\r\x1b[K{self._label}: {', '.join(parts)}")
-        self._stream.flush()
+        self._write(f"\r\x1b[K{self._label}: {', '.join(parts)}")
 
 
 def _bar(label: str, stream: TextIO) -> Any:

@@ -238,11 +238,18 @@ class Target:
             os.rename(self._part, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
             others = self._others()
             self._part = b""
-            for name in others:
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=self.folder)
+            self._remove(others)
             if sync:
                 os.fsync(self.folder)
+        except OSError as error:
+            raise cannot_write(error) from error
+
+    def drop(self) -> None:
+        """The file has its name already, complete: what was begun is of no use. Raises
+        `CannotWrite`."""
+        try:
+            if self._begun is not None:
+                self._remove(self._others())
         except OSError as error:
             raise cannot_write(error) from error
 
@@ -262,6 +269,11 @@ class Target:
             os.unlink(self._part, dir_fd=self.folder)
             with suppress(OSError):
                 self.forget()
+
+    def _remove(self, names: list[bytes]) -> None:
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self.folder)
 
     def _others(self) -> list[bytes]:
         """What else was written, and is of no more use once the file has its name."""

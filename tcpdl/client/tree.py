@@ -11,12 +11,13 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from typing import NamedTuple
 
 from tcpdl.client.errors import CannotWrite
-from tcpdl.client.target import SUFFIX
+from tcpdl.client.target import RECORD_SUFFIX, SUFFIX
+from tcpdl.wire.names import MAX_SEGMENT
 from tcpdl.wire.text import printable
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -29,8 +30,9 @@ _ENDS_ALL = frozenset(
     )
 )
 
-_TEMPORARY = b".tcpdl-"
+_TEMPORARY = ".tcpdl-"
 _RANDOM = 8
+_PART, _RECORD = SUFFIX.decode("ascii"), RECORD_SUFFIX.decode("ascii")
 
 FILE_MODE = 0o600
 """Permissions that files get in any case, and folders with 0o100 as well: a later run must be able
@@ -39,13 +41,17 @@ to compare and replace them."""
 FOLDER_MODE = 0o700
 
 
-def is_temporary(name: bytes) -> bool:
-    """Whether a run that was interrupted may have left this name behind."""
-    random = name.removeprefix(_TEMPORARY).removesuffix(SUFFIX)
+def is_left_over(name: str, beside: Container[str]) -> bool:
+    """Whether a run that was interrupted may have left this name behind, among those `beside` it:
+    that of a file that has not got its own yet; or of the record of one that has."""
+    if name.endswith(_RECORD):
+        part = name.removesuffix(_RECORD) + _PART
+        return len(name) < MAX_SEGMENT and part not in beside
+    random = name.removeprefix(_TEMPORARY).removesuffix(_PART)
     return (
         len(random) == _RANDOM
-        and not random.strip(b"0123456789abcdef")
-        and name == _TEMPORARY + random + SUFFIX
+        and not random.strip("0123456789abcdef")
+        and name == _TEMPORARY + random + _PART
     )
 
 
@@ -85,8 +91,8 @@ class LocalTree:
         Without `make` nothing is changed, and an absent folder is none at all: `exists` is false.
         With it, no other process mirrors into the same folder meanwhile. Raises `CannotWrite`.
         """
-        random = os.urandom(_RANDOM // 2).hex().encode("ascii")
-        self._temporary = _TEMPORARY + random + SUFFIX
+        random = os.urandom(_RANDOM // 2).hex()
+        self._temporary = (_TEMPORARY + random + _PART).encode("ascii")
         self._names: list[bytes] = []
         self._fds: list[int] = []
         self._modes: dict[int, bool] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from tcpdl.client.errors import BadRequest, ClientError
 from tcpdl.client.url import parse_port
@@ -99,11 +99,22 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def forget_output() -> None:
-    """Standard output takes no more; keep the interpreter from trying again at its end."""
+def forget_output(stream: TextIO | None = None) -> None:
+    """Standard output, or `stream`, takes no more; keep the interpreter from trying again at its
+    end."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, (stream or sys.stdout).fileno())
     os.close(null)
+
+
+def say(text: str) -> None:
+    """Write a line of `text` to standard error. If that takes no more, the exit status has to say
+    it all."""
+    try:
+        sys.stderr.write(f"tcpdl: {visible(text)}\n")
+        sys.stderr.flush()
+    except OSError:
+        forget_output(sys.stderr)
 
 
 def need_terminal(command: str, what: str) -> None:
@@ -131,6 +142,5 @@ def ask(question: str) -> str:
 
 def complain(error: ClientError, what: str = "") -> int:
     """Say on standard error what went wrong, with `what`; return the exit status."""
-    said = visible(f"{what}: {error}" if what else str(error))
-    sys.stderr.write(f"tcpdl: {said}\n")
+    say(f"{what}: {error}" if what else str(error))
     return error.status

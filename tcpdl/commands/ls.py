@@ -6,7 +6,6 @@ import argparse
 import base64
 import json
 import stat
-import sys
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
@@ -16,7 +15,7 @@ from tcpdl.client.listing import LEFT_OUT, Listed, iterdir
 from tcpdl.client.url import parse_native
 from tcpdl.client.ways import Ways
 from tcpdl.commands.access import access_of, add_access
-from tcpdl.commands.common import command_parser
+from tcpdl.commands.common import command_parser, say
 from tcpdl.commands.output import flush, print_line
 from tcpdl.wire.text import printable
 
@@ -68,7 +67,7 @@ def _print_lines(listed: Iterable[Listed]) -> int:
     for one in listed:
         if one.kind == LEFT_OUT:
             left_out += 1
-            sys.stderr.write(f"tcpdl: {printable(one.name, len(one.name))}: {one.why}\n")
+            say(f"{printable(one.name, len(one.name))}: {one.why}")
         else:
             print_line(as_line(one))
     return left_out

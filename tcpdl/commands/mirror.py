@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from tcpdl.client.errors import BadRequest, Incomplete
 from tcpdl.client.filters import Rule
@@ -13,9 +12,9 @@ from tcpdl.client.progress import ProgressLine, human
 from tcpdl.client.url import parse_native
 from tcpdl.client.ways import Ways
 from tcpdl.commands.access import access_of, add_access
-from tcpdl.commands.common import add_connections, add_most, command_parser
+from tcpdl.commands.common import add_connections, add_most, command_parser, say
 from tcpdl.commands.output import flush, print_line
-from tcpdl.wire.text import printable, visible
+from tcpdl.wire.text import printable
 
 LEFT_OUT_SHOWN = 20
 """Names of which it is said why they were left out; of more, only the number is."""
@@ -110,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
         raise
     line.close(summary(mirrored, dry_run=options.dry_run))
     for text in complaints(mirrored):
-        sys.stderr.write(f"tcpdl: {visible(text)}\n")
+        say(text)
     return 0 if mirrored.complete else Incomplete.status
 
 

@@ -12,7 +12,9 @@ docs/examples/twisted_get.py is all of a program that fetches a file:
 
     react(main, sys.argv[1:])
 
-What can be asked for is described with `NativeClient`, what can fail in `tcpdl.protocol.errors`.
+Under TLS, the endpoint is `tls:host:port`, or what `wrapClientTLS` makes; `NativeClient.log_in`
+says who asks. What can be asked for is described with `NativeClient`, what can fail in
+`tcpdl.protocol.errors`.
 """
 
 from tcpdl.protocol.answers import FileDigests
@@ -24,6 +26,7 @@ from tcpdl.protocol.errors import (
     Dismissed,
     IsFolder,
     NotAFolder,
+    NotAllowed,
     NotServed,
     OtherDialect,
     ProtocolError,
@@ -32,6 +35,7 @@ from tcpdl.protocol.errors import (
     TryLater,
     WrongUse,
 )
+from tcpdl.wire.login import Login
 from tcpdl.wire.native import ANY_TAG, TO_END, FileInfo
 from tcpdl.wire.pack import Entry
 
@@ -46,9 +50,11 @@ __all__ = [
     "FileDigests",
     "FileInfo",
     "IsFolder",
+    "Login",
     "NativeClient",
     "NativeClientFactory",
     "NotAFolder",
+    "NotAllowed",
     "NotServed",
     "OtherDialect",
     "ProtocolError",

@@ -16,7 +16,7 @@ from twisted.internet.error import (
     ConnectionDone,
     TimeoutError,  # noqa: A004 - it is what Twisted calls it
 )
-from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, ISSLTransport, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.threads import deferToThreadPool
 from twisted.protocols.policies import TimeoutMixin
@@ -28,6 +28,7 @@ from tcpdl.protocol.errors import OtherDialect, ProtocolError, TooLarge, WrongUs
 from tcpdl.protocol.expecting import Answer
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
+from tcpdl.wire.login import Login
 from tcpdl.wire.native import ANY_TAG, TO_END, FileInfo, Get, GetDigests, Tree
 from tcpdl.wire.pack import Entry
 
@@ -83,6 +84,14 @@ class NativeClient(Protocol, TimeoutMixin):
         self._reason: Failure | None = None
 
     # Requests.
+
+    def log_in(self, login: Login) -> None:
+        """Say who makes the requests after this. There is no answer: they fail with `NotAllowed`
+        if it is wrong. Raises `WrongUse` if others could read it on its way."""
+        peer = getattr(self.transport.getPeer(), "host", "127.")  # a Unix socket has none
+        if not (ISSLTransport.providedBy(self.transport) or peer.startswith(("127.", "::1"))):
+            raise WrongUse("a login is sent under TLS, or to this machine")
+        self.transport.write(native.encode(login))
 
     def info(self, name: bytes | str, tag: bytes = ANY_TAG) -> Deferred[FileInfo]:
         """What the file `name` is: size, times, and the tag under which to ask for the same."""

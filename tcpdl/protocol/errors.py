@@ -37,6 +37,10 @@ class NotAFolder(ServerError):
     """The name is that of a file: get it."""
 
 
+class NotAllowed(ServerError):
+    """Whoever is logged in may not have it, or nobody is: log in, or as another."""
+
+
 class TryLater(ServerError):
     """The server could not do it now: ask again later."""
 
@@ -66,6 +70,8 @@ _KINDS: dict[int, type[ServerError]] = {
     native.REFUSED: NotServed,
     native.IS_FOLDER: IsFolder,
     native.NOT_A_FOLDER: NotAFolder,
+    native.LOGIN_NEEDED: NotAllowed,
+    native.NOT_ALLOWED: NotAllowed,
     native.CHANGED: Changed,
     native.BAD_RANGE: BadRange,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import (
     ConnectionAborted,
@@ -12,6 +13,8 @@ from twisted.internet.error import (
     ConnectionLost,
     TimeoutError,  # noqa: A004 - it is what Twisted calls it
 )
+from twisted.internet.interfaces import ISSLTransport
+from zope.interface import directlyProvides
 
 from tcpdl import protocol
 from tcpdl.protocol import ProtocolError
@@ -197,6 +200,34 @@ def test_an_end_instead_of_a_greeting(connect: Any, got: Any, said: bytes) -> No
         got(result)
 
 
+# Logins.
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1"])
+def test_a_login_to_this_machine(wire: Any, peer: str) -> None:
+    wire.transport.peerAddr = IPv4Address("TCP", peer, 1)
+    login = protocol.Login.with_password(b"ann", b"secret")
+    wire.client.log_in(login)
+    wire.client.info("x").addErrback(lambda _: None)
+    first, second = wire.asked()
+    assert first == login
+    assert second.name == b"x"
+
+
+def test_a_login_in_clear(wire: Any) -> None:
+    wire.transport.peerAddr = IPv4Address("TCP", "192.0.2.1", 1)
+    with pytest.raises(protocol.WrongUse, match="under TLS"):
+        wire.client.log_in(protocol.Login.with_token(b"secret"))
+    assert wire.asked() == []
+
+
+def test_a_login_under_tls(wire: Any) -> None:
+    wire.transport.peerAddr = IPv4Address("TCP", "192.0.2.1", 1)
+    directlyProvides(wire.transport, ISSLTransport)
+    wire.client.log_in(protocol.Login.with_token(b"secret"))
+    assert wire.asked() == [protocol.Login.with_token(b"secret")]
+
+
 # What a server may say of itself.
 
 
@@ -220,6 +251,8 @@ def test_an_error_that_ends_the_connection(wire: Any, got: Any, number: int) -> 
         (native.UNAVAILABLE, protocol.TryLater),
         (native.CHANGED, protocol.Changed),
         (native.BAD_RANGE, protocol.BadRange),
+        (native.LOGIN_NEEDED, protocol.NotAllowed),
+        (native.NOT_ALLOWED, protocol.NotAllowed),
         (63, protocol.TryLater),
     ],
 )
