@@ -46,6 +46,7 @@ from tcpdl.server.unencrypted import refusing
 from tcpdl.server.warming import Warmer
 from tcpdl.server.working import Workers
 from tcpdl.web.hosts import Hosts
+from tcpdl.wire.text import visible
 
 __all__ = ["Daemon", "Options", "confine", "makeService", "make_daemon"]
 
@@ -195,7 +196,7 @@ def confine(daemon: Daemon, options: Options) -> None:
 
     def begin() -> None:
         outcome = restrict(needs)
-        (_log.warn if outcome.kept else _log.info)("{outcome}", outcome=str(outcome))
+        (_log.warn if outcome.kept else _log.info)("{outcome}", outcome=visible(str(outcome)))
 
     daemon.at_start(begin)
 
@@ -301,7 +302,7 @@ def _take_credentials(daemon: Daemon, options: Options) -> None:
 
 
 def _warn(problem: str) -> None:
-    _log.warn("{problem}", problem=problem)
+    _log.warn("{problem}", problem=visible(problem))
 
 
 def _where(sock: socket.socket) -> str:

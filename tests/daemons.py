@@ -178,6 +178,7 @@ def daemon_of(
 
 
 def assert_sound(log: str) -> None:
-    """Assert that the daemon met nothing that it did not expect."""
+    """Assert that the daemon met nothing that it did not expect, and that its log can be read."""
+    assert all(line.lstrip("\t").isprintable() for line in log.split("\n")), log
     assert "Traceback" not in log, log
     assert "nexpected error" not in log, log

@@ -22,6 +22,7 @@ from tcpdl.server.admission import Admission
 from tcpdl.server.credentials import IBearerToken
 from tcpdl.server.logins import Logins
 from tcpdl.server.working import Workers
+from tcpdl.wire.text import visible
 
 _log = Logger()
 
@@ -119,4 +120,4 @@ class AccessOptions(AuthOptionMixin, usage.Options):
 
 
 def _warn(problem: str) -> None:
-    _log.warn("{problem}", problem=problem)
+    _log.warn("{problem}", problem=visible(problem))

@@ -1,6 +1,6 @@
 """What the daemon proves itself with: certificate and key, read from files, and read again.
 
-Imports Twisted; and cryptography, once there is a certificate, to see when it ends.
+Imports `wire` and Twisted; and cryptography, once there is a certificate, to see when it ends.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from datetime import datetime, timezone
 from typing import NamedTuple, NoReturn
 
 from twisted.logger import Logger
+
+from tcpdl.wire.text import visible
 
 PROTOCOLS = ["tcpdl/1", "http/1.1"]
 """What may be agreed on by name (RFC 7301). A client that names neither is served all the same:
@@ -69,7 +71,7 @@ class Credentials:
         """Tell the log what the certificate is, and what is not as it should be with it."""
         _log.info("the certificate is {pin}", pin=self.pin)
         for complaint in self._complaints:
-            _log.warn("{complaint}", complaint=complaint)
+            _log.warn("{complaint}", complaint=visible(complaint))
 
     def context(self) -> ssl.SSLContext:
         """What a connection that begins now is encrypted with."""
@@ -82,7 +84,7 @@ class Credentials:
         try:
             self._context, self.pin, self._complaints = _load(self._files)
         except BadCertificate as problem:
-            _log.warn("the certificate stays what it was: {why}", why=problem)
+            _log.warn("the certificate stays what it was: {why}", why=visible(str(problem)))
         else:
             self.begin()
         self._seen = self._loaded = stamps

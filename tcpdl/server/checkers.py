@@ -24,6 +24,7 @@ from tcpdl.access import users
 from tcpdl.access.files import Kept
 from tcpdl.access.users import Users
 from tcpdl.server.credentials import IBearerToken, IBlockingChecker
+from tcpdl.wire.text import visible
 
 _log = Logger()
 
@@ -109,4 +110,4 @@ def _bytes(text: Any) -> bytes:
 
 
 def _warn(problem: str) -> None:
-    _log.warn("{problem}", problem=problem)
+    _log.warn("{problem}", problem=visible(problem))

@@ -280,11 +280,15 @@ class Log:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.unfit: list[str] = []
+        """Of these, what would control a terminal."""
         self._failures: list[Failure] = []
 
     def __call__(self, event: Any) -> None:
         if event.get("log_namespace", "").startswith("tcpdl."):
             self.lines.append(formatEvent(event))
+            if not self.lines[-1].replace("\n", "").isprintable():
+                self.unfit.append(self.lines[-1])
         failure = event.get("log_failure")
         if failure is not None:
             self._failures.append(failure)
@@ -303,6 +307,7 @@ def log() -> Iterator[Log]:
     yield watch
     globalLogPublisher.removeObserver(watch)
     assert watch.flush() == []
+    assert watch.unfit == []
 
 
 def move(clock: Clock, seconds: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tcpdl.wire.text import printable
+from tcpdl.wire.text import printable, visible
 
 unhurried = settings(deadline=None)
 
@@ -144,3 +144,14 @@ def test_what_was_sent_can_be_told_from_what_is_shown(text: str) -> None:
 @given(TEXTS.filter(lambda text: text.isprintable()), st.integers(0, 20))
 def test_bytes_and_text_are_cut_alike(text: str, limit: int) -> None:
     assert printable(text.encode(), limit) == printable(text, limit)
+
+
+@unhurried
+@given(TEXTS)
+def test_a_sentence_is_one_line_whatever_was_put_into_it(text: str) -> None:
+    shown = visible(text)
+    assert shown.isprintable()
+    shown.encode("utf-8")
+    assert visible(shown) == shown
+    assert shown == text or not text.isprintable()
+    assert visible(printable(text)) == printable(text)
