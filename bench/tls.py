@@ -5,8 +5,9 @@
 One big file by curl to /dev/null; a file of 1,000 bytes over connections that are kept alive, by
 wrk with one thread; and new connections, each with a handshake of its own, by `openssl s_time`;
 from the tcpdl daemon and from nginx with one worker, with the same certificate (ECDSA, P-256), in
-turn. The ratios are taken round by round. Then IDLE connections are opened to the daemon, on which
-a small file was fetched, and then the big one's first MiB: what its memory has grown by for each.
+turn; and the big file from the daemon to a file, by curl and by `tcpdl get` on one connection. The
+ratios are taken round by round. Then IDLE connections are opened to the daemon, on which a small
+file was fetched, and then the big one's first MiB: what its memory has grown by for each.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bench.peers import (
     command_line,
     in_turn,
     nginx,
+    own,
     print_ratios,
     random_file,
     running,
@@ -59,6 +61,7 @@ def main() -> None:
         ):
             servers = {"nginx": theirs, "tcpdl": ours}
             one_file(servers, certificate, options.mib, options.rounds)
+            by_clients(ours, certificate, scratch / "out", options.mib, options.rounds)
             requests(servers, options.seconds, options.rounds)
             handshakes(servers, certificate, options.seconds, options.rounds)
             memory(ours, certificate, options.idle)
@@ -88,6 +91,24 @@ def one_file(servers: dict[str, Server], certificate: Path, mib: int, rounds: in
     print_ratios(f"{mib:,} MiB by curl to /dev/null, MiB/s", in_turn(runs, rounds), "nginx")
     for name, found in spent.items():
         print(f"  {name:28} {sum(found) / len(found) * 1024 / mib:.2f} s of processor time per GiB")
+
+
+def by_clients(server: Server, certificate: Path, out: Path, mib: int, rounds: int) -> None:
+    ours = ["--ca-file", str(certificate), "--connections", "1", "-o", str(out)]
+    https = url(server, "big")
+    commands = {
+        "curl": [tool("curl"), "-sf", "--cacert", str(certificate), "-o", str(out), https],
+        "tcpdl, over HTTP": [own("tcpdl"), "get", https, *ours],
+        "tcpdl": [own("tcpdl"), "get", f"tcpdls://{LOOPBACK}:{server.port}/big", *ours],
+    }
+
+    def rate(command: list[str]) -> float:
+        out.unlink(missing_ok=True)
+        return mib / seconds(command)
+
+    runs = {name: partial(rate, command) for name, command in commands.items()}
+    print_ratios(f"{mib:,} MiB to a file, MiB/s", in_turn(runs, rounds), "curl")
+    out.unlink()
 
 
 def requests(servers: dict[str, Server], length: int, rounds: int) -> None:
