@@ -190,7 +190,6 @@ class Door:
         self._factory = factory
         self._accepting = accepting
         self._refusal = refusal
-        self._leave = accepting.crowd.leave  # one for all
         self._address: Address | None = None
         self.refuses = False
         """The connection that is being made is to be told so."""
@@ -224,13 +223,12 @@ class Door:
     def bind(self, transport: DirectTransport) -> None:
         """What `buildProtocol` made gets `transport`: when that is lost, there is room again."""
         address, self._address = self._address, None
-        transport.address = address
-        if not self.refuses:
-            transport.leave = self._leave
-        elif address is not None:
-            bound = _Bound(transport, self._accepting)
-            transport.leave = bound.leave
+        if address is not None and self.refuses:
+            bound = _Bound(transport, address, self._accepting)
+            transport.place = bound
             self._accepting.deadlines.set(bound, REFUSAL_SECONDS)
+        else:
+            transport.place = address
 
     def abandon(self) -> None:
         """The connection that was being made will not be."""
@@ -243,13 +241,14 @@ class Door:
 class _Bound:
     """Ends a connection for which there was no room, however it has come on."""
 
-    def __init__(self, transport: Any, accepting: Accepting) -> None:
+    def __init__(self, transport: Any, address: Address, accepting: Accepting) -> None:
         self._transport = transport
+        self._address = address
         self._accepting = accepting
 
     def overdue(self) -> None:
         self._transport.abortConnection()
 
-    def leave(self, address: Address) -> None:
+    def leave(self) -> None:
         self._accepting.deadlines.clear(self)
-        self._accepting.crowd.refused(address)
+        self._accepting.crowd.refused(self._address)

@@ -51,16 +51,22 @@ class Address:
     """Where clients are that are counted as one: an IPv4 address, an IPv6 network of 64 bits, or a
     Unix socket, of which there is one for all."""
 
-    __slots__ = ("connections", "key", "local", "refusals")
+    __slots__ = ("_crowd", "connections", "key", "local", "refusals")
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, crowd: Crowd | None = None) -> None:
         """`key` is what `peer.network` gives."""
+        self._crowd = crowd
         self.key = key
         self.local = not key or key == _LOOPBACK_6 or (len(key) == 4 and key[0] == 127)
         """It is this machine's own."""
         self.connections = 0
         self.refusals = 0
         """Connections from there for which there was no room, and that are not over yet."""
+
+    def leave(self) -> None:
+        """A connection from there is over."""
+        assert self._crowd is not None
+        self._crowd.leave(self)
 
     @property
     def network(self) -> bytes:
@@ -135,7 +141,7 @@ class Crowd:
 
     def _address(self, peer: object) -> Address:
         key = network(peer)
-        return self._addresses.get(key) or Address(key)
+        return self._addresses.get(key) or Address(key, self)
 
     def _check(self, address: Address) -> None:
         limits, elsewhere, key = self.limits, self.elsewhere, address.key

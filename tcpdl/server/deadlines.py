@@ -26,6 +26,8 @@ TURN_SECONDS = 0.004
 """How long in one turn of the reactor those are served whose deadline has passed, and those who
 asked for another turn."""
 
+_PAST = -1
+
 _log = Logger()
 
 
@@ -56,7 +58,7 @@ class Deadlines:
         """`times` are those that all connections have."""
         self.times = times
         self._clock = clock
-        self._late: deque[tuple[int, Overdue]] = deque()  # whose turn is to come
+        self._late: deque[tuple[int, set[Overdue]]] = deque()  # rows whose turn is to come
         self._due: dict[Overdue, int] = {}
         self._rows: dict[int, set[Overdue]] = {}
         self._timer: IDelayedCall | None = None
@@ -65,9 +67,11 @@ class Deadlines:
     def set(self, who: Overdue, seconds: float) -> None:
         """Call `who.overdue()` in `seconds` from now, and forget the deadline it had."""
         tick = math.ceil((self._clock.seconds() + seconds) / GRAIN)
-        if self._due.get(who) == tick:
+        before = self._due.get(who)
+        if before == tick:
             return
-        self.clear(who)
+        if before is not None:
+            self._leave_row(who, before)
         self._due[who] = tick
         self._rows.setdefault(tick, set()).add(who)
         if self._timer is None:
@@ -103,11 +107,14 @@ class Deadlines:
         """Forget the deadline of `who`, if it has one."""
         tick = self._due.pop(who, None)
         if tick is not None:
-            row = self._rows.get(tick)  # none, if the sweep has just taken it
-            if row is not None:
-                row.discard(who)
-                if not row:
-                    del self._rows[tick]
+            self._leave_row(who, tick)
+
+    def _leave_row(self, who: Overdue, tick: int) -> None:
+        row = self._rows.get(tick)  # none, if the sweep has just taken it
+        if row is not None:
+            row.discard(who)
+            if not row:
+                del self._rows[tick]
 
     def __len__(self) -> int:
         return len(self._due)
@@ -116,22 +123,31 @@ class Deadlines:
         began = self._clock.seconds()
         now = math.floor(began / GRAIN)
         for tick in sorted(tick for tick in self._rows if tick <= now):
-            self._late.extend((tick, who) for who in self._rows.pop(tick))
+            self._late.append((tick, self._rows.pop(tick)))
         while self._late:
-            tick, who = self._late.popleft()
-            if self._due.get(who) != tick:
-                continue  # it was changed since
+            tick, row = self._late[0]
+            while row:
+                who = row.pop()
+                if self._due.get(who) != tick:
+                    continue  # it was changed since
+                self._tell(who)
+                if self._clock.seconds() > began + TURN_SECONDS:
+                    self._timer = self._clock.callLater(0, self._sweep)
+                    return
+            self._late.popleft()
+        self._timer = self._next_look() if self._due else None
+
+    def _tell(self, who: Overdue) -> None:
+        # Most have another deadline at once: it takes the place of this one. Were that given up
+        # and taken anew by thousands, again and again, the dictionary would grow to several times
+        # its size.
+        self._due[who] = _PAST
+        try:
+            who.overdue()
+        except Exception:  # noqa: BLE001 - one connection must not stop the sweep
+            _log.failure("unexpected error at a deadline of {who!r}", who=who)
+        if self._due.get(who) == _PAST:
             del self._due[who]
-            try:
-                who.overdue()
-            except Exception:  # noqa: BLE001 - one connection must not stop the sweep
-                _log.failure("unexpected error at a deadline of {who!r}", who=who)
-            if self._clock.seconds() > began + TURN_SECONDS:
-                break
-        if self._late:
-            self._timer = self._clock.callLater(0, self._sweep)
-        else:
-            self._timer = self._next_look() if self._due else None
 
     def _next_look(self) -> IDelayedCall:
         """Set the timer to the next whole multiple of `GRAIN`, where the rows are due."""

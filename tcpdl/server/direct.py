@@ -5,14 +5,18 @@ Imports `server.crowd` and Twisted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.interfaces import ISSLTransport
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from tcpdl.server.crowd import Address
+
+_OF_ALL = {"bytes_sent": 0, "place": None, "producer": None, "streamingProducer": False}.items()
+"""What connections come to have before they end, and so have from the beginning. Python keeps 30
+names for all instances of a class together. One that comes later may find no room among those that
+have ended, and then costs each instance 500 bytes."""
 
 
 class ClientCertificate(NamedTuple):
@@ -26,6 +30,12 @@ class ClientCertificate(NamedTuple):
 
     emails: tuple[str, ...]
     """Its alternative names: addresses of mail."""
+
+
+class Leaving(Protocol):
+    """What wants to know that a connection is over."""
+
+    def leave(self) -> None: ...
 
 
 class DirectTransport:
@@ -54,11 +64,8 @@ class DirectTransport:
     secure = False
     """All that goes over this connection is encrypted by this transport."""
 
-    address: Address | None = None
-    """Where the client is, for limits of what each may have; `None` if nobody counts."""
-
-    leave: Callable[[Address], None] | None = None
-    """Is told once that a connection from `address` is over."""
+    place: Address | Leaving | None = None
+    """Where the client is, if connections are counted; it is told once that this one is over."""
 
     client_certificate: ClientCertificate | None = None
     """What the client has proven to be, if it was asked and has."""
@@ -67,14 +74,19 @@ class DirectTransport:
     """The client's stream was cut off: it ended, encrypted, and nothing in it said that it would.
     What came last may be the beginning of something else."""
 
+    def __init__(self, *args: Any) -> None:
+        for name, value in _OF_ALL:
+            setattr(self, name, value)
+        super().__init__(*args)
+
     def connectionLost(self, reason: Failure) -> None:
         """As the base class beside this one."""
         try:
             super().connectionLost(reason)  # type: ignore[misc]
         finally:
-            leave, self.leave = self.leave, None
-            if leave is not None and self.address is not None:
-                leave(self.address)
+            place, self.place = self.place, None
+            if place is not None:
+                place.leave()
 
     def under_way(self) -> int:
         """Bytes in the kernel's hands that the peer has still to take; for a Unix socket, the
@@ -110,7 +122,8 @@ def wire(transport: Any) -> Any:
 def address_of(transport: Any) -> Address | None:
     """Where the client of `transport`, of whatever kind, is; `None` if nobody counts."""
     below = wire(transport)
-    return below.address if isinstance(below, DirectTransport) else None
+    place = below.place if isinstance(below, DirectTransport) else None
+    return place if isinstance(place, Address) else None
 
 
 def encrypted(transport: Any) -> bool:

@@ -123,7 +123,8 @@ class LingeringProtocol(Protocol):
         seen = self._see()
         if seen.under_way or seen.waiting:
             return True
-        self._progress = None
+        if self._progress is not None:
+            self._progress = None
         return False
 
     def _look(self, *, anew: bool) -> None:

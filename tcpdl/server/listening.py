@@ -41,11 +41,6 @@ NOTSENT_LOWAT = 128 * 1024
 also what a slow client can make the kernel hold beyond its own window."""
 
 
-PATIENCE = 15.0
-"""Beyond the seconds for which a client may take nothing of what it is owed, those after which the
-kernel gives up one that does not acknowledge anything."""
-
-
 class CannotListen(Exception):
     """A port could not be opened; the text names it, why, and what to do."""
 
@@ -109,18 +104,16 @@ def _why_not(error: OSError, address: Any) -> str:
     return f"{where} cannot be opened: {error.strerror or error}"
 
 
-def tune(sock: socket.socket, patience: float) -> None:
-    """Set options on a listening TCP socket; the sockets it accepts inherit them for free.
-
-    For `patience` seconds, a peer may leave unacknowledged what it was sent.
-    """
+def tune(sock: socket.socket) -> None:
+    """Set options on a listening TCP socket; the sockets it accepts inherit them for free."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # One that is accepted only to be closed, since descriptors have run out, is reset: a clean end
     # without a byte would say that there is no such file.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    more = {"TCP_NOTSENT_LOWAT": NOTSENT_LOWAT, "TCP_USER_TIMEOUT": int(patience * 1000)}
-    for name, value in (KEEPALIVE | more).items():
+    # No TCP_USER_TIMEOUT: Linux counts it from when a peer's window was full first, and resets one
+    # that reads 20 kB a second. Whether a peer takes what it is owed, we see (`server.progress`).
+    for name, value in (*KEEPALIVE.items(), ("TCP_NOTSENT_LOWAT", NOTSENT_LOWAT)):
         if (option := getattr(socket, name, None)) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
@@ -203,7 +196,7 @@ class Listening(Service):
             port.factory = door
             port.transport = partial(self._transport, door, kind, plain)  # type: ignore[assignment]
             if not local:
-                tune(port.socket, deadlines.times.pace.seconds + PATIENCE)
+                tune(port.socket)
             # It is asked by what `Accepting` has the reactor look at. twistd forks, and may drop
             # privileges, between now and the start.
             port.stopReading()
