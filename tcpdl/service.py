@@ -138,6 +138,7 @@ class Daemon(MultiService):
     def startService(self) -> None:
         run_on_monotonic_clock(self._reactor)
         _collect_seldom()
+        self.hangups.begin()
         for begin in self._to_begin:
             begin()
         super().startService()

@@ -31,8 +31,8 @@ class Hangups(Service):
         """Do this, too; to be called before the service starts."""
         self._calls.append(call)
 
-    def startService(self) -> None:
-        super().startService()
+    def begin(self) -> None:
+        """Hear the signal from now on: before anything says that the daemon is there."""
         if not self._calls:
             return
         self._terminal = _has_terminal()

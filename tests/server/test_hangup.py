@@ -56,7 +56,7 @@ def test_it_is_done_while_the_service_runs(before: list[int]) -> None:
     hang_up()
     assert len(before) == 1
     for _ in range(2):
-        hangups.startService()
+        hangups.begin()
         hang_up()
         assert told == [], "not within whatever ran at the moment"
         reactor.turn()
@@ -71,7 +71,7 @@ def test_it_is_done_while_the_service_runs(before: list[int]) -> None:
 
 def test_nothing_to_do(before: list[int]) -> None:
     hangups = Hangups(Reactor())
-    hangups.startService()
+    hangups.begin()
     hang_up()
     assert len(before) == 1
     hangups.stopService()
@@ -80,7 +80,7 @@ def test_nothing_to_do(before: list[int]) -> None:
 def test_somebody_else_took_it_over(before: list[int]) -> None:
     hangups = Hangups(Reactor())
     hangups.add(lambda: None)
-    hangups.startService()
+    hangups.begin()
     other: Any = lambda *_: None  # noqa: E731
     signal.signal(signal.SIGHUP, other)
     hangups.stopService()
@@ -90,7 +90,7 @@ def test_somebody_else_took_it_over(before: list[int]) -> None:
 def test_not_in_the_main_thread(log: Log, before: list[int]) -> None:
     hangups = Hangups(Reactor())
     hangups.add(lambda: None)
-    thread = threading.Thread(target=hangups.startService)
+    thread = threading.Thread(target=hangups.begin)
     thread.start()
     thread.join()
     hangups.stopService()
@@ -118,7 +118,7 @@ def test_the_terminal_is_gone(
     hangups = Hangups(reactor)
     hangups.add(lambda: told.append("read again"))
     monkeypatch.setattr(hangup, "_has_terminal", lambda: at_first)
-    hangups.startService()
+    hangups.begin()
     hang_up()
     monkeypatch.setattr(hangup, "_has_terminal", lambda: later)
     monkeypatch.setattr(os, "kill", lambda _, number: killed.append(number))
