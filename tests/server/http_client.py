@@ -184,6 +184,7 @@ class Client:
             if connection.transport._aborted:
                 break  # who wants to know asks `was_reset`
             connection.reactor.clock.advance(0)
+            self.push(b"")  # what the server had left unread until it had answered some
             if len(connection.drain()) == count:
                 break
         return connection.received
