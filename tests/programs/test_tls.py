@@ -229,7 +229,7 @@ def test_mirror(secured: Secured, run: Run, work: Path) -> None:
 
 
 def test_get_without_tls_where_it_is_required(secured: Secured, run: Run) -> None:
-    done = run(*TCPDL, "get", f"localhost:{secured.strict}/small.txt", status=4)
+    done = run(*TCPDL, "get", f"localhost:{secured.strict}/small.txt", status=2)
     assert "with TLS only" in done.err
 
 
