@@ -29,6 +29,8 @@ UNSENT_MOST = 64 * 1024
 """Bytes that may wait to be sent when the next answer is begun: however many requests a client
 sends, and however little it reads, no more than this and one answer is held for it."""
 
+IN_A_ROW_MOST = 8
+"""Requests that one client sent together and that are answered before others have their turn."""
 
 CONGESTION = b"bbr"
 """The congestion control asked for on connections that leave the machine. On a link of 80 ms that

@@ -21,7 +21,7 @@ SILENT_SECONDS = 2.0
 """How long it is waited for what tells the dialect."""
 
 RETRY_SECONDS = 5
-"""After which an HTTP client is told to come again."""
+"""After which an HTTP client is told to come again, also for what cannot be opened now."""
 
 SENTENCE = "the server has no room for another connection now"
 

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpdl.server.access import AccessLog
-from tcpdl.server.answering import AnsweringProtocol, Gone
+from tcpdl.server.answering import IN_A_ROW_MOST, AnsweringProtocol, Gone
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import reset_if_lost
 from tcpdl.server.http_exchange import Exchange, Work
@@ -26,9 +26,6 @@ from tcpdl.server.peer import named
 from tcpdl.web import fields
 from tcpdl.web.request import HEAD_MOST, Refusal, Request, Requests
 from tcpdl.wire.links import for_log
-
-IN_A_ROW_MOST = 8
-"""Requests that one client sent together and that are answered before others have their turn."""
 
 _NO_REQUEST = Request("-", b"-", b"", {}, 1, False)
 """Stands for one that could not be understood."""

@@ -17,6 +17,7 @@ from tcpdl.content.errors import IsFolder, NotServed
 from tcpdl.content.source import File, Source
 from tcpdl.digest import FileEnded
 from tcpdl.server.admission import Admission, Visit
+from tcpdl.server.busy import RETRY_SECONDS
 from tcpdl.server.direct import encrypted
 from tcpdl.server.hashing import Busy
 from tcpdl.server.http_exchange import Exchange, Fields, Work, refusal_of
@@ -32,9 +33,6 @@ from tcpdl.wire import links
 from tcpdl.wire.names import Name, NameRefused
 
 WELL_KNOWN = b"/.well-known/tcpdl/"
-
-RETRY_SECONDS = 5
-"""After which a client is told to ask again for what cannot be opened now."""
 
 _BEARER = 'Bearer realm="files"'
 _WRONG_TOKEN = f'{_BEARER}, error="invalid_token"'

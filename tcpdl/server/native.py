@@ -21,7 +21,7 @@ from tcpdl.access.proof import Proof, of_login
 from tcpdl.content.digests import Digests
 from tcpdl.content.source import Source
 from tcpdl.server.admission import Admission, Everyone, Visit
-from tcpdl.server.answering import AnsweringProtocol, Gone
+from tcpdl.server.answering import IN_A_ROW_MOST, AnsweringProtocol, Gone
 from tcpdl.server.answers import Answers, Unreadable
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import direct
@@ -33,9 +33,6 @@ from tcpdl.wire.native import Answer, ProtocolError, Request
 
 IDLE_SECONDS = 120.0
 """How long a client may keep a connection open on which nothing happens."""
-
-IN_A_ROW_MOST = 8
-"""Requests of one client that are answered before others have their turn."""
 
 PENDING_MOST = 128
 """Requests of one client that wait for their turn. More are left in its hands until then."""

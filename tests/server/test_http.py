@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 
-from tcpdl.server.answering import UNSENT_MOST
-from tcpdl.server.http import IN_A_ROW_MOST
+from tcpdl.server.answering import IN_A_ROW_MOST, UNSENT_MOST
 from tcpdl.server.lingering import LINGER_BYTES, LINGER_SECONDS
 from tcpdl.web.request import BODY_MOST, HEAD_MOST
 from tests.server.conftest import IDLE_SECONDS, Connect
