@@ -19,10 +19,11 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python import usage
 
 from tcpdl.client.url import join
+from tcpdl.daemon import Daemon
 from tcpdl.server.addresses import machine_addresses
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.listening import CannotListen, Listening
-from tcpdl.service import Daemon, Options, confine, make_daemon
+from tcpdl.service import Options, confine, make_daemon
 from tcpdl.wire.text import printable, visible
 
 _LOOKED_AT = 1000

@@ -59,10 +59,11 @@ LAYERS = {
             *("tcpdl.web", "tcpdl.server", "tcpdl.options", "tcpdl.sandbox"),
         )
     ),
+    "tcpdl.daemon": Layer(("twisted", "tcpdl.server")),
     "tcpdl.service": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web"),
-            *("tcpdl.server", "tcpdl.options", "tcpdl.sandbox"),
+            *("tcpdl.server", "tcpdl.daemon", "tcpdl.options", "tcpdl.sandbox"),
         )
     ),
     "tcpdl.client": Layer(
@@ -72,7 +73,10 @@ LAYERS = {
         ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.access", "tcpdl.client", "tcpdl.commands")
     ),
     "tcpdl.serve": Layer(
-        ("twisted", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.service", "tcpdl.client.url")
+        (
+            *("twisted", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.daemon", "tcpdl.service"),
+            "tcpdl.client.url",
+        )
     ),
     "tcpdl.cli": Layer(
         ("tcpdl", "tcpdl.wire", "tcpdl.client"),
