@@ -1,0 +1,151 @@
+"""The daemon: all its ports, and what their connections share.
+
+Imports `tcpdl.server`. `tcpdl.service` makes one of what the options say.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
+
+from tcpdl.server import epoll
+from tcpdl.server.accepting import Accepting
+from tcpdl.server.admission import Admission
+from tcpdl.server.certificate import Credentials
+from tcpdl.server.crowd import Crowd, Limits
+from tcpdl.server.deadlines import Deadlines, Times, run_on_monotonic_clock
+from tcpdl.server.hangup import Hangups
+from tcpdl.server.listening import Listening
+from tcpdl.server.renewing import Renewing
+from tcpdl.server.shaping import NO_LIMIT, Rates, Shaper
+from tcpdl.server.warming import Warmer
+from tcpdl.server.working import Workers
+
+
+class Daemon(MultiService):
+    """All ports of one daemon, and what their connections share."""
+
+    credentials: Credentials | None = None
+    """What its ports prove themselves with, if they speak TLS."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        sendfile: bool = True,
+        rates: Rates = NO_LIMIT,
+        limits: Limits = Limits(),  # noqa: B008
+        accepts: int = 0,
+        times: Times = Times(),  # noqa: B008
+    ) -> None:
+        """`accepts` is how many connections are accepted in a second; 0: any number."""
+        super().__init__()
+        self.deadlines = Deadlines(reactor, times)
+        self.crowd = Crowd(limits)
+        self._accepting = Accepting(reactor, self.crowd, self.deadlines, rate=accepts)
+        self._reactor = reactor
+        self._sendfile = os.sendfile if sendfile else None
+        self._connections: Any = None
+        self._to_begin: list[Callable[[], None]] = []
+        self._to_close: list[Callable[[], None]] = []
+        self._warmer = Warmer(reactor)
+        self._shaper = Shaper(rates, reactor) if any(rates) else None
+        self.workers = Workers(reactor)
+        self.hangups = Hangups(reactor)
+        self.addService(self.hangups)
+        self.root = -1
+        """A descriptor of the folder that is served."""
+        self.addService(self._warmer)
+        self.addService(self.workers)
+
+    def listen(
+        self,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        *,
+        tls: bool = False,
+        speaks: bool = True,
+    ) -> None:
+        """Open the port of `endpoint`, and serve `factory` on it while the daemon runs; with `tls`,
+        over TLS as well, if there are credentials. One that `speaks` our dialects says in them
+        when there is no room for another connection.
+
+        Raises `CannotListen`.
+        """
+        sending: dict[str, Any] = {"sendfile": self._sendfile, "warmer": self._warmer}
+        if tls and self.credentials is not None:
+            sending["tls"] = self.credentials.context
+        sending["shaper"] = self._shaper
+        shared, accepting = self._shared_connections, self._accepting
+        self.addService(Listening(endpoint, factory, shared, accepting, speaks=speaks, **sending))
+
+    def encrypt_with(self, credentials: Credentials) -> None:
+        """Have ports that are to speak TLS prove themselves with these, which are read again when
+        they change, and on SIGHUP."""
+        self.credentials = credentials
+        self.at_start(credentials.begin)
+        self.hangups.add(credentials.reload)
+        self.addService(Renewing(credentials, self._reactor))
+
+    def read_again(self, admission: Admission) -> None:
+        """Have files that say who may read what be read again when they change, whether anybody
+        asks for something or not, and on SIGHUP."""
+        self.at_start(admission.reload)
+        self.hangups.add(admission.reload)
+        self.addService(Renewing(admission, self._reactor))
+
+    def sockets(self) -> Iterator[str]:
+        """The paths of Unix sockets that are listened on."""
+        for service in self:
+            port = service.port if isinstance(service, Listening) else None
+            address = port.getHost() if port is not None else None
+            if isinstance(address, UNIXAddress) and address.name:
+                name = os.fsdecode(address.name)
+                if not name.startswith("\0"):
+                    yield name
+
+    def startService(self) -> None:
+        run_on_monotonic_clock(self._reactor)
+        _collect_seldom()
+        self.hangups.begin()
+        for begin in self._to_begin:
+            begin()
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop all, and then close what was given to `close_at_end`."""
+        stopped: Deferred[Any] = maybeDeferred(super().stopService)
+        return stopped.addCallback(lambda _: self._close())
+
+    def at_start(self, begin: Callable[[], None]) -> None:
+        """Call `begin` when the daemon starts: what it says comes to the log, privileges have been
+        dropped, and there are no threads yet."""
+        self._to_begin.append(begin)
+
+    def close_at_end(self, close: Callable[[], None]) -> None:
+        """Call `close` once all services have stopped."""
+        self._to_close.append(close)
+
+    def _close(self) -> None:
+        while self._to_close:
+            self._to_close.pop()()
+
+    def _shared_connections(self) -> Any:
+        if self._connections is None:
+            available = epoll.available()
+            self._connections = epoll.EpollSet(self._reactor) if available else self._reactor
+        return self._connections
+
+
+def _collect_seldom() -> None:
+    """Look for garbage less often: a page of 10,000 names is a fifth faster for it, and hardly
+    anything here is garbage that refers to itself."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
