@@ -60,6 +60,9 @@ LAYERS = {
         )
     ),
     "tcpdl.daemon": Layer(("twisted", "tcpdl.server")),
+    "tcpdl.admin": Layer(
+        ("twisted", "zope", "tcpdl", "tcpdl.server", "tcpdl.daemon", "tcpdl.admin")
+    ),
     "tcpdl.service": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web"),

@@ -1,0 +1,79 @@
+"""Where the admin port has its answers from: one process, or the parent of several.
+
+Imports `tcpdl.daemon` and the modules beside it. `daemon_snapshot` and `daemon_status` are what a
+process says of itself; `Provider` is what the admin port asks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+
+import tcpdl
+from tcpdl.admin.snapshot import Snapshot, added, combined, remains
+from tcpdl.daemon import Daemon
+
+__all__ = [
+    "Provider",
+    "SingleProcess",
+    "Snapshot",
+    "added",
+    "combined",
+    "daemon_snapshot",
+    "daemon_status",
+    "remains",
+]
+
+
+class Provider(Protocol):
+    """What the admin port asks. Nothing in it may take longer than some milliseconds."""
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        """What each process has counted, by its name, which is one of few: `worker-1`. What is left
+        of those that have ended (`remains`, added up) goes under a name of its own."""
+
+    def status(self) -> Deferred[dict[str, Any]]:
+        """What is under way, fit for JSON; see `daemon_status`."""
+
+    def health(self) -> tuple[bool, str]:
+        """Whether all is well, and a sentence that says what is not."""
+
+
+def daemon_snapshot(daemon: Daemon) -> Snapshot:
+    """What the process of `daemon` has counted."""
+    times = os.times()
+    return {
+        "tcpdl_connections_open": daemon.crowd.connections,
+        "tcpdl_cpu_seconds_total": times.user + times.system,
+    }
+
+
+def daemon_status(daemon: Daemon) -> dict[str, Any]:
+    """What is under way in the process of `daemon`, fit for JSON."""
+    return {
+        "version": tcpdl.__version__,
+        "time": time.time(),
+        "pid": os.getpid(),
+        "connections": daemon.crowd.connections,
+    }
+
+
+class SingleProcess:
+    """Answers for a daemon that is one process."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        return {"daemon": daemon_snapshot(self._daemon)}
+
+    def status(self) -> Deferred[dict[str, Any]]:
+        return succeed(daemon_status(self._daemon))
+
+    def health(self) -> tuple[bool, str]:
+        if not self._daemon.running:
+            return False, "the daemon has not started, or is stopping"
+        return True, "all is well"

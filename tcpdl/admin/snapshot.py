@@ -1,0 +1,81 @@
+"""What was counted at one moment, and what several processes have counted together.
+
+Imports `admin.series`. Pure. A `Snapshot` is fit for JSON: a number for each sample, whose key is
+its name and labels as Prometheus writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from tcpdl.admin.series import PROCESS, Series, series_of
+
+Snapshot = dict[str, float]
+"""A number for each sample, by its `key`."""
+
+_KEY = re.compile(r"([a-z0-9_]+)(?:\{(.*)\})?")
+_LABEL = re.compile(r'([a-z_]+)="([^"\\{}]*)"')
+
+
+class Sample(NamedTuple):
+    """A key, taken apart."""
+
+    name: str
+    labels: dict[str, str]
+    series: Series
+
+
+def key(name: str, **labels: str) -> str:
+    """What a sample is kept under. Values of labels hold neither quotes nor backslashes."""
+    if not labels:
+        return name
+    return name + "{" + ",".join(f'{label}="{value}"' for label, value in labels.items()) + "}"
+
+
+def parse(of: str) -> Sample:
+    """What `key` has put together. Raises `KeyError` if there is no such series."""
+    found = _KEY.fullmatch(of)
+    if found is None:
+        raise KeyError(of)
+    labels = dict(_LABEL.findall(found[2] or ""))
+    return Sample(found[1], labels, series_of(found[1]))
+
+
+def remains(snapshot: Snapshot) -> Snapshot:
+    """What stays true of `snapshot` when its process has ended: what was counted."""
+    return {of: value for of, value in snapshot.items() if parse(of).series.lasting}
+
+
+def added(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """What several processes have together; what each has for itself is left out.
+
+    A count that never falls in any of them, and of which the remains are handed in once a process
+    has ended, never falls here.
+    """
+    total: Snapshot = {}
+    for snapshot in snapshots:
+        for of, value in snapshot.items():
+            over = parse(of).series.over
+            if over == "sum":
+                total[of] = total.get(of, 0) + value
+            elif over == "least":
+                total[of] = min(total.get(of, value), value)
+    return total
+
+
+def combined(by_process: Mapping[str, Snapshot]) -> Snapshot:
+    """What is shown of several processes: their sums, and what each has for itself under a label
+    more, which names the process."""
+    total = added(by_process.values())
+    for process, snapshot in by_process.items():
+        total.update(_own(process, snapshot))
+    return total
+
+
+def _own(process: str, snapshot: Snapshot) -> Iterator[tuple[str, float]]:
+    for of, value in snapshot.items():
+        sample = parse(of)
+        if sample.series.over == "each":
+            yield key(sample.name, **{PROCESS: process}, **sample.labels), value
