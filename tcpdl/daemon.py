@@ -25,6 +25,7 @@ from tcpdl.server.hangup import Hangups
 from tcpdl.server.listening import Listening
 from tcpdl.server.renewing import Renewing
 from tcpdl.server.shaping import NO_LIMIT, Rates, Shaper
+from tcpdl.server.transfers import Transfers
 from tcpdl.server.warming import Warmer
 from tcpdl.server.working import Workers
 
@@ -49,6 +50,8 @@ class Daemon(MultiService):
         super().__init__()
         self.deadlines = Deadlines(reactor, times)
         self.crowd = Crowd(limits)
+        self.transfers = Transfers(reactor)
+        """What is being sent, and who wants to know what became of it."""
         self._accepting = Accepting(reactor, self.crowd, self.deadlines, rate=accepts)
         self._reactor = reactor
         self._sendfile = os.sendfile if sendfile else None

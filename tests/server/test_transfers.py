@@ -1,0 +1,98 @@
+"""Tests what is known of answers while they are given, and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpdl.server.transfers import BROKEN, COMPLETE, FAILED, OUTCOMES, STOPPED, Transfer, Transfers
+
+
+class Part:
+    sent = 7
+
+
+@pytest.fixture
+def ended() -> list[Transfer]:
+    return []
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def transfers(clock: Clock, ended: list[Transfer]) -> Transfers:
+    transfers = Transfers(clock)
+    transfers.on_end.append(ended.append)
+    return transfers
+
+
+def test_one_that_takes_its_time(transfers: Transfers, clock: Clock, ended: list[Transfer]) -> None:
+    transfer = transfers.begin("raw", "127.0.0.1:1", False, asked=b"a\x1b", user="ann")
+    assert list(transfers.live.values()) == [transfer]
+    assert transfer.outcome == ""
+    assert transfer.what == r"a\x1b"
+    transfer.counted = 5
+    assert transfer.sent == 5
+    transfer.sending = Part()
+    assert transfer.sent == 12
+    clock.advance(3)
+    transfer.end(COMPLETE, "as it should")
+    assert not transfers.live
+    assert ended == [transfer]
+    assert (transfer.outcome, transfer.why, transfer.sent) == (COMPLETE, "as it should", 12)
+    assert transfer.ended - transfer.began == 3
+
+
+def test_it_ends_once(transfers: Transfers, ended: list[Transfer]) -> None:
+    transfer = transfers.begin("raw", "127.0.0.1:1", False)
+    transfer.end(COMPLETE)
+    transfer.end(BROKEN)
+    assert [one.outcome for one in ended] == [COMPLETE]
+
+
+def test_one_that_takes_no_time(transfers: Transfers, ended: list[Transfer]) -> None:
+    transfer = transfers.make("http", "127.0.0.1:1", True, "GET", b"/a")
+    assert not transfers.live
+    transfer.end(COMPLETE)
+    assert ended == [transfer]
+    assert transfer.ended == transfer.began
+
+
+def test_numbers_differ(transfers: Transfers) -> None:
+    made = [transfers.make("raw", "", False), transfers.begin("raw", "", False)]
+    assert len({transfer.number for transfer in made}) == 2
+
+
+def test_what_breaks_when_the_daemon_ends_is_its_doing(transfers: Transfers) -> None:
+    transfers.stopping = True
+    transfer = transfers.begin("raw", "127.0.0.1:1", False)
+    transfer.end(BROKEN)
+    assert transfer.outcome == STOPPED
+    other = transfers.begin("raw", "127.0.0.1:1", False)
+    other.end(FAILED)
+    assert other.outcome == FAILED
+
+
+def test_outcomes_are_words() -> None:
+    for word, meaning in OUTCOMES.items():
+        assert word.replace("-", "").isalpha()
+        assert meaning
+
+
+class Listeners(SynchronousTestCase):
+    def test_one_that_raises_stops_nobody(self) -> None:
+        def fail(_: Any) -> None:
+            raise KeyError("listener")
+
+        ended: list[Transfer] = []
+        transfers = Transfers(Clock())
+        transfers.on_end += [fail, ended.append]
+        transfers.begin("raw", "127.0.0.1:1", False).end(COMPLETE)
+        assert len(ended) == 1
+        assert len(self.flushLoggedErrors(KeyError)) == 1
