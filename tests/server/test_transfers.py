@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from tcpdl.server.transfers import BROKEN, COMPLETE, FAILED, OUTCOMES, STOPPED, Transfer, Transfers
+from tests.server.conftest import Log
 
 
 class Part:
@@ -85,14 +83,13 @@ def test_outcomes_are_words() -> None:
         assert meaning
 
 
-class Listeners(SynchronousTestCase):
-    def test_one_that_raises_stops_nobody(self) -> None:
-        def fail(_: Any) -> None:
-            raise KeyError("listener")
+def test_a_listener_that_raises_stops_nobody(log: Log) -> None:
+    def fail(_: Transfer) -> None:
+        raise KeyError("listener")
 
-        ended: list[Transfer] = []
-        transfers = Transfers(Clock())
-        transfers.on_end += [fail, ended.append]
-        transfers.begin("raw", "127.0.0.1:1", False).end(COMPLETE)
-        assert len(ended) == 1
-        assert len(self.flushLoggedErrors(KeyError)) == 1
+    ended: list[Transfer] = []
+    transfers = Transfers(Clock())
+    transfers.on_end += [fail, ended.append]
+    transfers.begin("raw", "127.0.0.1:1", False).end(COMPLETE)
+    assert len(ended) == 1
+    assert [type(problem) for problem in log.flush()] == [KeyError]
