@@ -42,18 +42,15 @@ class ServeOptions(Options):
             given, folders = getopt.gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
         except getopt.GetoptError as error:
             raise usage.UsageError(str(error)) from None
+        if len(folders) > 1:
+            raise usage.UsageError("give one folder to serve")
         words = [word for option in given for word in self._words(*option)]
-        super().parseOptions([*words, "--", *folders])
+        super().parseOptions([*words, *(f"--root={folder}" for folder in folders)])
 
     def _words(self, name: str, value: str) -> list[str]:
         # An empty value is one as well; without it, the next word would be taken for the value.
         takes_value = f"{name[2:]}=" in self.longOpt or f"{name[1]}:" in self.shortOpt
         return [name, value] if takes_value else [name]
-
-    def parseArgs(self, root: str | None = None) -> None:
-        """The folder, if it is given."""
-        if root is not None:
-            self["root"] = root
 
 
 def serve(arguments: Sequence[str]) -> int:

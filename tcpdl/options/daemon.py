@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from twisted.python import usage
@@ -50,6 +51,10 @@ class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions, LimitOptio
         multiUse=["listen", "auth", "http-host"],
     )
 
+    words: list[str]
+    """The whole configuration as words of a command line, once it has been parsed: what another
+    `Options` makes the same of, whatever its environment is. They may hold secrets."""
+
     def opt_version(self) -> NoReturn:
         """Print the version of tcpdl and exit."""
         print(f"tcpdl {tcpdl.__version__}")
@@ -59,11 +64,26 @@ class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions, LimitOptio
         """Parse `options`. Raises `usage.UsageError`; below twistd or twist, which would print
         the whole help for it, says what is wrong in one line and exits with 2."""
         try:
-            super().parseOptions(options)
+            self.read(sys.argv[1:] if options is None else options)
         except usage.UsageError as error:
             if self.parent is None:
                 raise
             leave(f"{error} (see --help)", 2)
+
+    def read(self, arguments: Any) -> None:
+        """Parse `arguments`. Raises `usage.UsageError`, below twistd too."""
+        self.words = list(arguments)
+        super().parseOptions(self.words)
+
+    def again(self, environ: Mapping[str, str]) -> Options:
+        """What the same command line means now, with `environ` for the environment.
+
+        Raises `usage.UsageError`.
+        """
+        made = Options()
+        made.parent = self.parent
+        made.read(self.words)
+        return made
 
     def postOptions(self) -> None:
         self.check_serving()
