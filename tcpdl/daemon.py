@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -19,6 +19,7 @@ from tcpdl.server import epoll
 from tcpdl.server.accepting import Accepting
 from tcpdl.server.admission import Admission
 from tcpdl.server.certificate import Credentials
+from tcpdl.server.changes import Apply, Changes
 from tcpdl.server.crowd import Crowd, Limits
 from tcpdl.server.deadlines import Deadlines, Times, run_on_monotonic_clock
 from tcpdl.server.hangup import Hangups
@@ -61,6 +62,7 @@ class Daemon(MultiService):
         self._warmer = Warmer(reactor)
         self._shaper = Shaper(rates, reactor) if any(rates) else None
         self.workers = Workers(reactor)
+        self.changes = Changes()
         self.hangups = Hangups(reactor)
         self.addService(self.hangups)
         self.root = -1
@@ -103,6 +105,11 @@ class Daemon(MultiService):
         self.at_start(admission.reload)
         self.hangups.add(admission.reload)
         self.addService(Renewing(admission, self._reactor))
+
+    def on_reload(self, names: Iterable[str], apply: Apply) -> None:
+        """Call `apply` with the new options when the configuration has been read again and any of
+        the options `names` has changed. Those that nobody registers need a restart."""
+        self.changes.on(names, apply)
 
     def sockets(self) -> Iterator[str]:
         """The paths of Unix sockets that are listened on."""
