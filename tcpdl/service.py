@@ -1,23 +1,24 @@
 """What `twistd tcpdl` runs: the service made of its options.
 
-Imports `tcpdl.daemon`, `tcpdl.options`, `tcpdl.server`, `tcpdl.content` and `tcpdl.sandbox`. The
-reactor is looked up when the service is made: twistd has installed the one that was chosen by then.
+Imports `tcpdl.daemon`, `tcpdl.ports`, `tcpdl.options`, `tcpdl.server`, `tcpdl.content` and
+`tcpdl.sandbox`. The reactor is looked up when the service is made: twistd has installed the one
+that was chosen by then.
 """
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.daemon import Daemon
 from tcpdl.options.daemon import Options, leave
+from tcpdl.ports import ECHO, TLS, Opened, open_ports
 from tcpdl.sandbox import restrict
 from tcpdl.server.access import AccessLog
 from tcpdl.server.certificate import BadCertificate
@@ -26,7 +27,7 @@ from tcpdl.server.echo import EchoFactory
 from tcpdl.server.front import FrontFactory
 from tcpdl.server.http import HttpFactory
 from tcpdl.server.http_answers import HttpAnswers
-from tcpdl.server.listening import CannotListen, adopt, bind
+from tcpdl.server.listening import CannotListen
 from tcpdl.server.native import NativeFactory
 from tcpdl.server.raw import RawFactory
 from tcpdl.server.unencrypted import refusing
@@ -72,8 +73,9 @@ def confine(daemon: Daemon, options: Options) -> None:
     daemon.at_start(begin)
 
 
-def make_daemon(options: Options, reactor: Any) -> Daemon:
-    """The daemon that `options` describe, on `reactor`. Raises `CannotListen`."""
+def make_daemon(options: Options, reactor: Any, ports: Iterable[Opened] | None = None) -> Daemon:
+    """The daemon that `options` describe, on `reactor`: on the ports that they name, or on `ports`,
+    which somebody else has opened. Raises `CannotListen`."""
     directory = Directory(options["root"], hidden=options["hidden"], symlinks=options["symlinks"])
     daemon = Daemon(
         reactor,
@@ -86,7 +88,9 @@ def make_daemon(options: Options, reactor: Any) -> Daemon:
     daemon.at_start(partial(share, daemon.crowd, directory.files, options["max-files"]))
     daemon.root = directory.fileno()
     try:
-        _open_ports(daemon, directory, options, reactor)
+        serve_on = _serving(daemon, directory, options, reactor)
+        for port in open_ports(options, reactor) if ports is None else ports:
+            serve_on(port)
     except CannotListen:
         daemon.stopService()
         directory.close()
@@ -94,7 +98,10 @@ def make_daemon(options: Options, reactor: Any) -> Daemon:
     return daemon
 
 
-def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor: Any) -> None:
+def _serving(
+    daemon: Daemon, directory: Directory, options: Options, reactor: Any
+) -> Callable[[Opened], None]:
+    """What has `daemon` serve what there is for a port on it."""
     admission = options.admission(directory, daemon.workers, reactor)
     if admission is not None:
         daemon.read_again(admission)
@@ -136,30 +143,20 @@ def _open_ports(daemon: Daemon, directory: Directory, options: Options, reactor:
     encrypted = FrontFactory(daemon.deadlines, raw, native, http, unencrypted=others)
     if options["tls-required"]:
         front = encrypted
-    if options["port"] is not None:
-        sock = bind(options["interface"], options["port"])
-        _log.info("serving {root!r} on {where}", root=options["root"], where=_where(sock))
-        daemon.listen(adopt(reactor, sock), front, tls=True)
-    for port, interface in options["listen-tls"]:
-        sock = bind(interface, port)
-        _log.info(
-            "serving {root!r}, over TLS, on {where}", root=options["root"], where=_where(sock)
-        )
-        daemon.listen(adopt(reactor, sock), encrypted, tls=True)
-    if options["echo-port"] is not None:
-        sock = bind(options["interface"], options["echo-port"])
-        _log.info("echo on {where}", where=_where(sock))
-        echo = EchoFactory(daemon.deadlines, options["echo-reply"])
-        daemon.listen(adopt(reactor, sock), echo, speaks=False)
-    for description in options["listen"]:
+    echo = EchoFactory(daemon.deadlines, options["echo-reply"])
+
+    def serve_on(port: Opened) -> None:
         try:
-            endpoint = serverFromString(reactor, description)
-        except Exception as error:  # parsers of endpoints raise what they like
-            raise CannotListen(f"--listen {description}: {error}") from error
-        try:
-            daemon.listen(endpoint, front, tls=True)
+            if port.kind == ECHO:
+                daemon.listen(port.endpoint, echo, speaks=False)
+            else:
+                daemon.listen(port.endpoint, encrypted if port.kind == TLS else front, tls=True)
         except CannotListen as error:
-            raise CannotListen(f"--listen {description}: {error}") from error
+            if port.description is None:
+                raise
+            raise CannotListen(f"--listen {port.description}: {error}") from error
+
+    return serve_on
 
 
 def _take_credentials(daemon: Daemon, options: Options) -> None:
@@ -174,8 +171,3 @@ def _take_credentials(daemon: Daemon, options: Options) -> None:
 
 def _warn(problem: str) -> None:
     _log.warn("{problem}", problem=visible(problem))
-
-
-def _where(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -63,10 +63,18 @@ LAYERS = {
     "tcpdl.admin": Layer(
         ("twisted", "zope", "tcpdl", "tcpdl.server", "tcpdl.daemon", "tcpdl.admin")
     ),
+    "tcpdl.ports": Layer(("twisted", "tcpdl.server", "tcpdl.options")),
     "tcpdl.service": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web"),
-            *("tcpdl.server", "tcpdl.daemon", "tcpdl.options", "tcpdl.sandbox"),
+            *("tcpdl.server", "tcpdl.daemon", "tcpdl.options", "tcpdl.sandbox", "tcpdl.ports"),
+        )
+    ),
+    "tcpdl.processes": Layer(
+        (
+            *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.daemon"),
+            *("tcpdl.options", "tcpdl.sandbox", "tcpdl.landlock", "tcpdl.ports", "tcpdl.admin"),
+            *("tcpdl.service", "tcpdl.processes"),
         )
     ),
     "tcpdl.client": Layer(

@@ -1,0 +1,86 @@
+"""The ports that the options name, and how they are opened. Imports `options` and `server`.
+
+What is served on them is the business of `tcpdl.service`, in this process or in others.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
+
+from tcpdl.options.daemon import Options
+from tcpdl.server.listening import CannotListen, adopt, bind
+
+FILES, TLS, ECHO = "files", "tls", "echo"
+"""What may be served on a port: files; files, and nothing that is not encrypted; the echo."""
+
+_log = Logger()
+
+
+class Port(NamedTuple):
+    """A port that the options name."""
+
+    kind: str
+    interface: str | None = None
+    number: int = 0
+    """Of a TCP port of ours."""
+    description: str | None = None
+    """Of an endpoint, in Twisted's words, in place of those."""
+
+
+class Opened(NamedTuple):
+    """A port that can be listened on."""
+
+    kind: str
+    endpoint: IStreamServerEndpoint
+    description: str | None = None
+    """As in `Port`."""
+
+
+def named(options: Options) -> Iterator[Port]:
+    """All ports that `options` name."""
+    if options["port"] is not None:
+        yield Port(FILES, options["interface"], options["port"])
+    for number, interface in options["listen-tls"]:
+        yield Port(TLS, interface, number)
+    if options["echo-port"] is not None:
+        yield Port(ECHO, options["interface"], options["echo-port"])
+    for description in options["listen"]:
+        yield Port(FILES, description=description)
+
+
+def open_ports(options: Options, reactor: Any) -> Iterator[Opened]:
+    """Open them, each when it is asked for. Raises `CannotListen`."""
+    for port in named(options):
+        if port.description is None:
+            sock = bind(port.interface, port.number)
+            announce(options, port.kind, sock)
+            yield Opened(port.kind, adopt(reactor, sock))
+        else:
+            yield Opened(port.kind, endpoint(reactor, port.description), port.description)
+
+
+def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """The endpoint that is described so. Raises `CannotListen`."""
+    try:
+        found: IStreamServerEndpoint = serverFromString(reactor, description)
+    except Exception as error:  # parsers of endpoints raise what they like
+        raise CannotListen(f"--listen {description}: {error}") from error
+    return found
+
+
+def announce(options: Options, kind: str, sock: socket.socket) -> None:
+    """Tell the log what `sock` is for."""
+    host, port = sock.getsockname()[:2]
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if kind == ECHO:
+        _log.info("echo on {where}", where=where)
+    elif kind == TLS:
+        _log.info("serving {root!r}, over TLS, on {where}", root=options["root"], where=where)
+    else:
+        _log.info("serving {root!r} on {where}", root=options["root"], where=where)
