@@ -24,6 +24,7 @@ from tcpdl.server.crowd import Crowd, Limits
 from tcpdl.server.deadlines import Deadlines, Times, run_on_monotonic_clock
 from tcpdl.server.hangup import Hangups
 from tcpdl.server.listening import Listening
+from tcpdl.server.notify import Notifier, Watchdog
 from tcpdl.server.renewing import Renewing
 from tcpdl.server.shaping import NO_LIMIT, Rates, Shaper
 from tcpdl.server.transfers import Transfers
@@ -63,6 +64,7 @@ class Daemon(MultiService):
         self._shaper = Shaper(rates, reactor) if any(rates) else None
         self.workers = Workers(reactor)
         self.changes = Changes()
+        self._notifier = Notifier({})
         self.hangups = Hangups(reactor)
         self.addService(self.hangups)
         self.root = -1
@@ -111,6 +113,12 @@ class Daemon(MultiService):
         the options `names` has changed. Those that nobody registers need a restart."""
         self.changes.on(names, apply)
 
+    def report_to(self, notifier: Notifier) -> None:
+        """Tell the service manager when the daemon serves, reads its files again, and ends."""
+        self._notifier = self.hangups.notifier = notifier
+        self.addService(Watchdog(notifier, self._reactor))
+        self.close_at_end(notifier.close)
+
     def sockets(self) -> Iterator[str]:
         """The paths of Unix sockets that are listened on."""
         for service in self:
@@ -128,9 +136,11 @@ class Daemon(MultiService):
         for begin in self._to_begin:
             begin()
         super().startService()
+        self._notifier.ready()
 
     def stopService(self) -> Deferred[None]:
         """Stop all, and then close what was given to `close_at_end`."""
+        self._notifier.stopping()
         stopped: Deferred[Any] = maybeDeferred(super().stopService)
         return stopped.addCallback(lambda _: self._close())
 

@@ -23,6 +23,7 @@ from tcpdl.daemon import Daemon
 from tcpdl.server.addresses import machine_addresses
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.listening import CannotListen, Listening
+from tcpdl.server.notify import Notifier
 from tcpdl.service import Options, confine, make_daemon
 from tcpdl.wire.text import printable, visible
 
@@ -68,6 +69,7 @@ def serve(arguments: Sequence[str]) -> int:
     except CannotListen as error:
         sys.stderr.write(f"tcpdl: {visible(str(error))}\n")
         return 1
+    daemon.report_to(Notifier(os.environ))
     confine(daemon, options)
     # What was logged until now is what the welcome says better.
     globalLogBeginner.beginLoggingTo(

@@ -7,6 +7,7 @@ that was chosen by then.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ from tcpdl.server.http import HttpFactory
 from tcpdl.server.http_answers import HttpAnswers
 from tcpdl.server.listening import CannotListen
 from tcpdl.server.native import NativeFactory
+from tcpdl.server.notify import Notifier
 from tcpdl.server.raw import RawFactory
 from tcpdl.server.unencrypted import refusing
 from tcpdl.web.hosts import Hosts
@@ -52,6 +54,7 @@ def makeService(options: Options) -> IService:
         if options.parent is None:
             raise
         leave(str(error), 1)
+    daemon.report_to(Notifier(os.environ))
     confine(daemon, options)
     return daemon
 

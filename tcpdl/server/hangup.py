@@ -1,4 +1,4 @@
-"""SIGHUP: the daemon reads again what it has read. Imports Twisted only."""
+"""SIGHUP: the daemon reads again what it has read. Imports Twisted and `notify`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.logger import Logger
 
+from tcpdl.server.notify import Notifier
+
 _log = Logger()
 
 
@@ -20,6 +22,9 @@ class Hangups(Service):
     One that comes since the terminal is gone from which the daemon was started ends it, as it
     would without this; unless the signal was ignored (`nohup`).
     """
+
+    notifier = Notifier({})
+    """Told of it. If it is heard, the signal ends nothing: a service manager reloads with it."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -33,7 +38,7 @@ class Hangups(Service):
 
     def begin(self) -> None:
         """Hear the signal from now on: before anything says that the daemon is there."""
-        if not self._calls:
+        if not self._calls and not self.notifier.heard:
             return
         self._terminal = _has_terminal()
         try:
@@ -55,8 +60,12 @@ class Hangups(Service):
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGHUP)
             return
-        for call in self._calls:
-            call()
+        self.notifier.reloading()
+        try:
+            for call in self._calls:
+                call()
+        finally:
+            self.notifier.ready()
 
 
 def _has_terminal() -> bool:
