@@ -108,6 +108,10 @@ class HttpAnswer:
         pass
 
 
+class Damaged(AssertionError):
+    """A chunk has come that its digest is not of."""
+
+
 class NativeAnswer:
     """Messages: what the file is, runs of its bytes, digests, an end or an error."""
 
@@ -148,7 +152,8 @@ class NativeAnswer:
         assert start == self._checked
         self._checked = min(start + (1 << self._info.chunk_shift), self._info.size)
         run = memoryview(self.content)[start : self._checked]
-        assert message.digest == self._digest(run), f"chunk {message.chunk} is damaged"
+        if message.digest != self._digest(run):
+            raise Damaged(f"chunk {message.chunk}")
 
     def _digest(self, *parts: bytes | memoryview) -> bytes:
         return digest.digest(self._incoming.digests, *parts)
