@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -67,8 +67,8 @@ class Daemon(MultiService):
         self._notifier = Notifier({})
         self.hangups = Hangups(reactor)
         self.addService(self.hangups)
-        self.root = -1
-        """A descriptor of the folder that is served."""
+        self.roots: Sequence[int] = ()
+        """Descriptors of the folders that are served."""
         self.addService(self._warmer)
         self.addService(self.workers)
 

@@ -81,6 +81,6 @@ def announce(options: Options, kind: str, sock: socket.socket) -> None:
     if kind == ECHO:
         _log.info("echo on {where}", where=where)
     elif kind == TLS:
-        _log.info("serving {root!r}, over TLS, on {where}", root=options["root"], where=where)
+        _log.info("serving {what}, over TLS, on {where}", what=options.served(), where=where)
     else:
-        _log.info("serving {root!r} on {where}", root=options["root"], where=where)
+        _log.info("serving {what} on {where}", what=options.served(), where=where)

@@ -1,7 +1,7 @@
 """What the daemon gives up once it runs: all of the system that serving files does not need.
 
 Imports `tcpdl.landlock` and the standard library. Whoever finds a way to make the daemon do
-something else finds a process that reads what is below the root and little more, writes nearly
+something else finds a process that reads what is below the roots and little more, writes nearly
 nothing, starts no program and connects to nobody. It needs no privileges, and costs nothing while
 files are served: they are found and opened as before.
 """
@@ -13,7 +13,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from types import MappingProxyType
 from typing import NamedTuple
@@ -52,8 +52,8 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 class Needs(NamedTuple):
     """What the daemon needs of the file system while it runs. What is not there is passed over."""
 
-    root: int
-    """A descriptor of the folder that is served."""
+    roots: Sequence[int]
+    """Descriptors of the folders that are served."""
     read: Iterable[str] = ()
     """Files, and folders with all below them: those of `python_places` too."""
     write: Mapping[str, str] = _NOTHING
@@ -96,7 +96,8 @@ def restrict(needs: Needs, kernel: Callable[[], Calls] = landlock.kernel) -> Out
         return Outcome(["no_new_privs"], [f"files, programs, connections ({_reason(error)})"])
     outcome = _outcome(done, needs)
     for what, options in [("writing", needs.write), ("removing", needs.remove)]:
-        which = [f"{options[folder]} in {folder}" for folder in folders_above(needs.root, options)]
+        above = {folder: None for root in needs.roots for folder in folders_above(root, options)}
+        which = [f"{options[folder]} in {folder}" for folder in above]
         if which:
             outcome.kept.append(f"{what} files below the root (above it: {', '.join(which)})")
     if not abstract_sockets:
@@ -142,7 +143,8 @@ def _threads() -> int:
 
 
 def _open(needs: Needs, opened: ExitStack) -> Iterator[Place]:
-    yield Place(needs.root, _READ)
+    for root in needs.roots:
+        yield Place(root, _READ)
     for folder in needs.write:
         with suppress(OSError):
             os.makedirs(folder, mode=0o700, exist_ok=True)

@@ -9,7 +9,7 @@ import getopt
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 from urllib.parse import quote_from_bytes
@@ -75,7 +75,7 @@ def serve(arguments: Sequence[str]) -> int:
     globalLogBeginner.beginLoggingTo(
         [textFileLogObserver(sys.stderr)], redirectStandardIO=False, discardBuffer=True
     )
-    _say("\n".join(_welcome(os.path.realpath(options["root"]), daemon)))
+    _say("\n".join(_welcome(options.folders(), daemon)))
     running: Any = reactor
     running.addSystemEventTrigger("before", "startup", daemon.startService)
     running.addSystemEventTrigger("before", "shutdown", daemon.stopService)
@@ -92,12 +92,17 @@ def _say(text: str) -> None:
         sys.stderr.write(f"tcpdl: cannot say how to fetch files: {error.strerror}\n")
 
 
-def _welcome(root: str, daemon: Daemon) -> Iterator[str]:
+def _welcome(folders: Mapping[str, str], daemon: Daemon) -> Iterator[str]:
     """What is served, where a browser finds it, and lines that fetch some, ready to be pasted."""
-    yield f"Serving {printable(os.fsencode(root))}; Ctrl-C ends it."
+    paths = {name: printable(os.fsencode(os.path.realpath(folders[name]))) for name in folders}
+    if "" in paths:
+        yield f"Serving {paths['']}; Ctrl-C ends it."
+    else:
+        yield "Serving these folders; Ctrl-C ends it."
+        yield from (f"  {printable(os.fsencode(name))}/ is {paths[name]}" for name in paths)
     if daemon.credentials is not None:
         yield f"Its certificate is {daemon.credentials.pin}."
-    name = _example(root)
+    name = next(filter(None, (_example(*folder) for folder in folders.items())), "NAME")
     for service in daemon:
         if not isinstance(service, Listening):
             continue
@@ -107,7 +112,7 @@ def _welcome(root: str, daemon: Daemon) -> Iterator[str]:
             if isinstance(service.factory, EchoFactory):
                 yield f"  tcpdl echo {shlex.quote(server)} hello"
                 continue
-            here = shlex.quote(name)
+            here = shlex.quote(os.path.basename(name))
             url = f"{server}/{quote_from_bytes(os.fsencode(name))}"
             if daemon.credentials is not None and service.tls:
                 yield f"  https://{server}/"
@@ -116,21 +121,21 @@ def _welcome(root: str, daemon: Daemon) -> Iterator[str]:
                 continue
             yield f"  http://{server}/"
             yield f"  tcpdl get {shlex.quote(url)}"
-            yield f"  printf '%s\\n' {here} | nc {host} {port} > {here}"
+            yield f"  printf '%s\\n' {shlex.quote(name)} | nc {host} {port} > {here}"
     yield ""
 
 
-def _example(root: str) -> str:
+def _example(mount: str, folder: str) -> str | None:
     """A file that is there to be fetched, if it is easily found."""
-    with os.scandir(root) as entries:
+    with os.scandir(folder) as entries:
         names = sorted(
-            entry.name
+            os.path.join(mount, entry.name)
             for entry in islice(entries, _LOOKED_AT)
             if entry.name.isprintable()
             and not entry.name.startswith(".")
             and entry.is_file(follow_symlinks=False)
         )
-    return names[0] if names else "NAME"
+    return names[0] if names else None
 
 
 def _reached_at(port: Any) -> Iterator[tuple[str, int]]:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
+from tcpdl.content.mounts import Mounts
 from tcpdl.daemon import Daemon
 from tcpdl.options.daemon import Options, leave
 from tcpdl.ports import ECHO, TLS, Opened, open_ports
@@ -67,7 +68,7 @@ def confine(daemon: Daemon, options: Options) -> None:
     if options["no-sandbox"]:
         return
     files = [*options.tls_files(), *options.access_files()]
-    needs = options.needs(daemon.root, files, daemon.sockets())
+    needs = options.needs(daemon.roots, files, daemon.sockets())
 
     def begin() -> None:
         outcome = restrict(needs)
@@ -79,7 +80,7 @@ def confine(daemon: Daemon, options: Options) -> None:
 def make_daemon(options: Options, reactor: Any, ports: Iterable[Opened] | None = None) -> Daemon:
     """The daemon that `options` describe, on `reactor`: on the ports that they name, or on `ports`,
     which somebody else has opened. Raises `CannotListen`."""
-    directory = Directory(options["root"], hidden=options["hidden"], symlinks=options["symlinks"])
+    directory = options.open_content()
     daemon = Daemon(
         reactor,
         sendfile=not options["no-sendfile"],
@@ -89,7 +90,7 @@ def make_daemon(options: Options, reactor: Any, ports: Iterable[Opened] | None =
         times=options.times(),
     )
     daemon.at_start(partial(share, daemon.crowd, directory.files, options["max-files"]))
-    daemon.root = directory.fileno()
+    daemon.roots = directory.descriptors()
     try:
         serve_on = _serving(daemon, directory, options, reactor)
         for port in open_ports(options, reactor) if ports is None else ports:
@@ -102,7 +103,7 @@ def make_daemon(options: Options, reactor: Any, ports: Iterable[Opened] | None =
 
 
 def _serving(
-    daemon: Daemon, directory: Directory, options: Options, reactor: Any
+    daemon: Daemon, directory: Directory | Mounts, options: Options, reactor: Any
 ) -> Callable[[Opened], None]:
     """What has `daemon` serve what there is for a port on it."""
     admission = options.admission(directory, daemon.workers, reactor)

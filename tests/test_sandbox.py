@@ -40,7 +40,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def restricted_by(calls: FakeCalls, root: Path, **needs: Any) -> str:
     fd = os.open(root, os.O_RDONLY)
     try:
-        return str(restrict(Needs(fd, **needs), lambda: calls))
+        return str(restrict(Needs([fd], **needs), lambda: calls))
     finally:
         os.close(fd)
 
@@ -146,7 +146,7 @@ def test_a_python_that_makes_no_system_calls(tmp_path: Path) -> None:
         raise OSError("Python cannot make system calls here: no _ctypes")
 
     fd = os.open(tmp_path, os.O_RDONLY)
-    said = str(restrict(Needs(fd), kernel))
+    said = str(restrict(Needs([fd]), kernel))
     os.close(fd)
     assert said == ("not restricted: anything (Python cannot make system calls here: no _ctypes)")
 
@@ -234,7 +234,7 @@ at = lambda name: os.path.join(base, name)
 root = os.open(at("root"), os.O_RDONLY)
 held = os.open(at("root/file"), os.O_RDWR)
 if given["restrict"]:
-    needs = Needs(root, python_places(), {at("state"): "--state-dir"}, {at("run"): "--listen"})
+    needs = Needs([root], python_places(), {at("state"): "--state-dir"}, {at("run"): "--listen"})
     print(str(restrict(needs)), file=sys.stderr)
 
 def attempt(act):
@@ -411,7 +411,7 @@ filter = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 4, ctypes.addressof
 long = ctypes.c_long
 assert libc.prctl(38, long(1), long(0), long(0), long(0)) == 0
 assert libc.prctl(22, long(2), filter, long(0), long(0)) == 0, os.strerror(ctypes.get_errno())
-print(restrict(Needs(os.open(".", os.O_RDONLY))))
+print(restrict(Needs([os.open(".", os.O_RDONLY)])))
 """
 
 
@@ -456,7 +456,7 @@ if os.fork() == 0:
     os.write(done[1], b"n" if failed else b"y")
     os._exit(0)
 fd = os.open(root, os.O_RDONLY)
-print(restrict(Needs(fd, python_places())), file=sys.stderr)
+print(restrict(Needs([fd], python_places())), file=sys.stderr)
 os.write(begin[1], b"b")
 if os.read(done[0], 1) != b"y":
     sys.exit("cannot mount")

@@ -82,8 +82,8 @@ def test_what_twistd_needs(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    needed = needs(root, monkeypatch, **twistd).needs(5, [], [])
-    assert needed.root == 5
+    needed = needs(root, monkeypatch, **twistd).needs([5], [], [])
+    assert needed.roots == [5]
     assert needed.write == {os.path.abspath(folder): write[folder] for folder in write}
     assert needed.remove == remove
 
@@ -106,7 +106,7 @@ def test_what_it_reads_again(root: Path, tmp_path: Path, monkeypatch: pytest.Mon
         nodaemon=1,
     )
     files = [*options.tls_files(), *options.access_files()]
-    needed = {*options.needs(5, files, []).read} - {*python_places()}
+    needed = {*options.needs([5], files, []).read} - {*python_places()}
     assert needed == {str(tmp_path / name) for name in ("archive", "live", "access")}
 
 
@@ -123,7 +123,7 @@ def test_what_a_daemon_reads_again_whose_certificate_is_its_own(
 
 def test_what_the_daemon_needs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = needs(root, monkeypatch, "--state-dir=state", nodaemon=1)
-    needed = options.needs(5, [], ["/run/a/socket", "/run/a/other", "b/socket"])
+    needed = options.needs([5], [], ["/run/a/socket", "/run/a/other", "b/socket"])
     assert needed.write == {str(root.parent / "state"): "--state-dir"}
     assert needed.remove == {
         "/run/a": "--listen, --listen",
@@ -132,7 +132,9 @@ def test_what_the_daemon_needs(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_twist_keeps_its_log_open(root: Path) -> None:
-    needed = parsed({"logFile": sys.stdout, "reactor": "epoll"}, f"--root={root}").needs(5, [], [])
+    needed = parsed({"logFile": sys.stdout, "reactor": "epoll"}, f"--root={root}").needs(
+        [5], [], []
+    )
     assert (needed.write, needed.remove) == ({}, {})
 
 

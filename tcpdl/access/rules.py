@@ -199,5 +199,8 @@ def _words(line: str) -> list[Word]:
     return words
 
 
+READ_BY_ANYONE = parse(b"/** anyone read")
+"""What holds where nothing else was said."""
+
 READ_IF_LOGGED_IN = parse(b"/** users read")
 """What holds where there are users and no rules."""

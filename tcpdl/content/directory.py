@@ -116,24 +116,29 @@ class Directory:
         *,
         hidden: bool = False,
         symlinks: Symlinks = Symlinks.INSIDE,
+        before: int = 0,
+        files: OpenFiles | None = None,
+        held: HeldNames | None = None,
     ) -> None:
         """Open the folder at `path`, links followed. Raises `OSError` if that cannot be done.
 
-        `hidden` serves names that begin with a dot as well.
+        `hidden` serves names that begin with a dot as well. So many bytes come `before` all names
+        that it is asked for, where it is one of several folders; those share `files` and `held`.
         """
         self.hidden = hidden
         self.symlinks = symlinks
-        self.files = OpenFiles()
+        self.files = OpenFiles() if files is None else files
         """The files of it that are open."""
-        self.held = HeldNames()
+        self.held = held or HeldNames()
         """The names that walks hold."""
+        self._before = before
         self.path = os.path.realpath(os.fsencode(path)).rstrip(b"/")
         """The absolute path, for links whose text is absolute; empty for the root of all."""
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def fileno(self) -> int:
-        """The descriptor of the folder."""
-        return self._fd
+    def descriptors(self) -> list[int]:
+        """That of the folder."""
+        return [self._fd]
 
     def close(self) -> None:
         """Give the folder up. Files that are open stay so. Closing twice does nothing."""
@@ -204,7 +209,7 @@ class Directory:
             wanted=wanted,
             rights=rights,
         )
-        return walk.below(top, name.segments)
+        return walk.below(top, name.segments, self._before)
 
     def pick(
         self,
@@ -219,19 +224,25 @@ class Directory:
         return (self._pick(name, asked, content_most, rights) for asked in names)
 
     def _pick(self, name: Name, asked: bytes, content_most: int, rights: Rights | None) -> Entry:
-        def read(found: _Found) -> Entry:
-            found.check_readable()
-            return read_regular(asked, found.segment, found.folder, content_most)
-
         try:
             below = parse_name(asked, hidden=self.hidden)
             whole = name.segments + below.segments
-            length = len(b"/".join(whole))
+            length = self._before + len(b"/".join(whole))
             if length > MAX_NAME:
                 raise NameRefused(f"the name has {length} bytes; {MAX_NAME} is the most")
-            return self._find(Name(whole, below.folder), read, rights)
+            return self.read(Name(whole, below.folder), asked, content_most, rights)
         except (NameRefused, NotServed) as problem:
             return left_out(asked[:MAX_NAME], str(problem))
+
+    def read(self, name: Name, called: bytes, content_most: int, rights: Rights | None) -> Entry:
+        """The entry of the file called `name`, as `called`, with its content if that has at most
+        `content_most` bytes. Raises as `open_file` does."""
+
+        def read(found: _Found) -> Entry:
+            found.check_readable()
+            return read_regular(called, found.segment, found.folder, content_most)
+
+        return self._find(name, read, rights)
 
     def _find(self, name: Name, take: Callable[[_Found], _T], rights: Rights | None) -> _T:
         """What `take` makes of what is called `name`. Raises a subclass of `NotServed`."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from tcpdl.access.roots import RootPermissions
 from tcpdl.access.rules import Level, Permissions
 from tcpdl.content.directory import Directory
 from tcpdl.content.errors import NotServed
+from tcpdl.content.mounts import Mounts
 from tcpdl.content.source import File, Identity, Rights, Segments
 from tcpdl.wire.names import Name
 from tcpdl.wire.pack import Entry
@@ -20,7 +22,7 @@ from tcpdl.wire.pack import Entry
 class VisitorRights(NamedTuple):
     """What a visitor may do: what the rules say, and a link besides."""
 
-    permissions: Permissions
+    permissions: Permissions | RootPermissions
     refuse: Callable[[], NotServed]
     """Makes what is raised when something is asked for that may not be had."""
     link: Segments | None = None
@@ -45,11 +47,11 @@ class VisitorRights(NamedTuple):
 
 
 class Guarded:
-    """A folder as one visitor may see it. It is a `content.source.Source`."""
+    """A folder, or several, as one visitor may see them. It is a `content.source.Source`."""
 
-    def __init__(self, directory: Directory, rights: Rights) -> None:
-        self.hidden = directory.hidden
-        self._source = directory
+    def __init__(self, source: Directory | Mounts, rights: Rights) -> None:
+        self.hidden = source.hidden
+        self._source = source
         self._rights = rights
 
     def open_file(self, name: Name) -> File:

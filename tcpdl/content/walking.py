@@ -83,9 +83,10 @@ class Walk:
     """Is asked whether the next file is to be read; if not, it comes as if it had been."""
     rights: Rights | None = None
 
-    def below(self, top: Segments, asked: Segments) -> Iterator[Entry]:
-        """What is in the folder `top`, which is the one that was asked for as `asked`."""
-        room = MAX_NAME - sum(len(segment) + 1 for segment in asked)
+    def below(self, top: Segments, asked: Segments, before: int = 0) -> Iterator[Entry]:
+        """What is in the folder `top`, which is the one that was asked for as `asked`, after
+        `before` bytes of its name."""
+        room = MAX_NAME - before - sum(len(segment) + 1 for segment in asked)
         folder, prefix = top, b""
         # The way down to where we are: at each folder its subfolders yet to come, the next one
         # last. Names and no descriptors.

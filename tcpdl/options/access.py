@@ -12,22 +12,23 @@ from twisted.cred.strcred import (
     UnsupportedInterfaces,
     makeChecker,
 )
-from twisted.logger import Logger
 from twisted.python import usage
 
 from tcpdl.access import keys, rules
 from tcpdl.access.files import FileError, Kept
+from tcpdl.access.roots import KeptRootRules
+from tcpdl.access.rules import READ_BY_ANYONE, READ_IF_LOGGED_IN
 from tcpdl.content.directory import Directory
+from tcpdl.content.mounts import Mounts
+from tcpdl.options.mounts import MountOptions
+from tcpdl.options.reading import warn
 from tcpdl.server.admission import Admission
 from tcpdl.server.credentials import IBearerToken
 from tcpdl.server.logins import Logins
 from tcpdl.server.working import Workers
-from tcpdl.wire.text import visible
-
-_log = Logger()
 
 
-class AccessOptions(AuthOptionMixin, usage.Options):
+class AccessOptions(AuthOptionMixin, MountOptions):
     """Who may read what."""
 
     supportedInterfaces = (IUsernamePassword, IBearerToken)
@@ -80,7 +81,8 @@ class AccessOptions(AuthOptionMixin, usage.Options):
 
     def check_access(self) -> None:
         """Raises `usage.UsageError`."""
-        if self["link-key"] is not None and not (self["rules"] or self._someone_logs_in()):
+        told = self["rules"] or self["mount-rules"] or self._someone_logs_in()
+        if self["link-key"] is not None and not told:
             raise usage.UsageError(
                 "--link-key needs --rules or --auth: without these, anyone may read all"
             )
@@ -92,32 +94,35 @@ class AccessOptions(AuthOptionMixin, usage.Options):
         ):
             if self[option] is not None:
                 try:
-                    self[option] = Kept(self[option], parse, warn=_warn, secret=secret)
+                    self[option] = Kept(self[option], parse, warn=warn, secret=secret)
                 except FileError as error:
                     raise usage.UsageError(f"--{option}: {error}") from None
 
     def access_files(self) -> list[str]:
         """The files that are read again while the daemon runs."""
         kept = [self[name].path for name in ("rules", "link-key") if self[name] is not None]
+        kept += [of_mount.path for of_mount in self["mount-rules"].values()]
         return [*kept, *(path for path in self._auth_files if os.path.isfile(path))]
 
     def _someone_logs_in(self) -> bool:
         return "credCheckers" in self or self.get("tls-client-ca") is not None
 
-    def admission(self, directory: Directory, workers: Workers, reactor: Any) -> Admission | None:
+    def admission(
+        self, directory: Directory | Mounts, workers: Workers, reactor: Any
+    ) -> Admission | None:
         """Who may read what in `directory`; nothing, if anyone may read all."""
-        if self["rules"] is None and not self._someone_logs_in():
+        rules, of_mounts = self["rules"], self.mount_rules()
+        if rules is None and not of_mounts and not self._someone_logs_in():
             return None
+        if of_mounts:
+            others = READ_IF_LOGGED_IN if self._someone_logs_in() else READ_BY_ANYONE
+            rules = KeptRootRules(rules, others, of_mounts)
         checkers = self.get("credCheckers")
         return Admission(
             directory,
-            rules=self["rules"],
+            rules=rules,
             keys=self["link-key"],
             logins=None if checkers is None else Logins(checkers, workers, reactor),
             certificates=self.get("tls-client-ca") is not None,
             insecure=bool(self["insecure-logins"]),
         )
-
-
-def _warn(problem: str) -> None:
-    _log.warn("{problem}", problem=visible(problem))

@@ -17,6 +17,8 @@ from tcpdl.options.serving import ServingOptions
 from tcpdl.options.tls import TlsOptions
 from tcpdl.wire.text import visible
 
+_MOUNTS = ("mount", "mount-hidden", "mount-symlinks", "mount-rules")
+
 
 class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions, LimitOptions, SandboxOptions):
     """The daemon's command line."""
@@ -40,6 +42,7 @@ class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions, LimitOptio
             "state-dir": usage.CompleteDirs(descr="folder"),
             "rules": usage.CompleteFiles(descr="file"),
             "link-key": usage.CompleteFiles(descr="file"),
+            "mount-symlinks": usage.Completer(descr="NAME=inside or NAME=never"),
             "interface": usage.CompleteNetInterfaces(descr="address"),
             "tls": usage.CompleteList(["self-signed"]),
             "tls-cert": usage.CompleteFiles(descr="certificate"),
@@ -48,7 +51,7 @@ class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions, LimitOptio
             "symlinks": usage.CompleteList(["inside", "never"]),
             "listen": usage.CompleteList(["tcp:", "tcp6:", "unix:", "tls:", "ssl:", "systemd:"]),
         },
-        multiUse=["listen", "auth", "http-host"],
+        multiUse=["listen", "auth", "http-host", *_MOUNTS],
     )
 
     words: list[str]

@@ -1,10 +1,22 @@
-"""Reads what options are given. Imports Twisted only."""
+"""Reads what options are given. Imports Twisted, `content` and `wire`."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
+from twisted.logger import Logger
 from twisted.python import usage
+
+from tcpdl.content.directory import Symlinks
+from tcpdl.wire.text import visible
+
+_log = Logger()
+
+
+def warn(problem: str) -> None:
+    """Tell the log of what is wrong with a file that is read again."""
+    _log.warn("{problem}", problem=visible(problem))
 
 
 def number(option: str, what: str, most: int, least: int = 0) -> Callable[[str], int]:
@@ -17,3 +29,20 @@ def number(option: str, what: str, most: int, least: int = 0) -> Callable[[str],
         return int(text)
 
     return coerce
+
+
+def folder(option: str, path: str) -> None:
+    """Raise `usage.UsageError` unless the `path` given to `option` is a folder that can be read."""
+    if not os.path.isdir(path):
+        problem = "is not a folder" if os.path.exists(path) else "does not exist"
+        raise usage.UsageError(f"{option}: {path!r} {problem}")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise usage.UsageError(f"{option}: this user may not read {path!r}")
+
+
+def symlinks(option: str, choice: str) -> Symlinks:
+    """What was chosen with `option`. Raises `usage.UsageError`."""
+    try:
+        return Symlinks(choice)
+    except ValueError:
+        raise usage.UsageError(f"{option}: choose 'inside' or 'never'") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.python import usage
@@ -23,9 +23,9 @@ class SandboxOptions(usage.Options):
         ],
     ]
 
-    def needs(self, root: int, files: Iterable[str], sockets: Iterable[str]) -> Needs:
-        """What a daemon with these options needs while it runs, which serves the folder `root`, a
-        descriptor, reads `files` again, and removes `sockets` when it ends.
+    def needs(self, roots: Sequence[int], files: Iterable[str], sockets: Iterable[str]) -> Needs:
+        """What a daemon with these options needs while it runs, which serves the folders `roots`,
+        descriptors, reads `files` again, and removes `sockets` when it ends.
 
         To be asked before twistd goes elsewhere, since paths may be relative.
         """
@@ -40,7 +40,7 @@ class SandboxOptions(usage.Options):
         # Files are replaced as a whole, so it is their folders that count; and of links, also that
         # of what they lead to.
         read = {_folder(one) for path in files for one in (path, os.path.realpath(path))}
-        return Needs(root, [*python_places(), *read], write, remove)
+        return Needs(roots, [*python_places(), *read], write, remove)
 
 
 def _add(folders: dict[str, str], folder: str, option: str) -> None:

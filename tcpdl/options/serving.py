@@ -1,14 +1,13 @@
-"""Options that say what is served, and where. Imports Twisted, `server` and `content`."""
+"""Options that say what is served, and where. Imports Twisted, `server`, `web` and `wire`."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from twisted.python import usage
 
-from tcpdl.content.directory import Symlinks
-from tcpdl.options.reading import number
+from tcpdl.options.mounts import MountOptions
+from tcpdl.options.reading import folder, number, symlinks
 from tcpdl.server.raw import QUIET_MILLISECONDS
 from tcpdl.web.hosts import host_name
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, parse_encodings
@@ -16,7 +15,7 @@ from tcpdl.wire.raw import DEFAULT_ENCODINGS, parse_encodings
 DEFAULT_PORT = 8080
 
 
-class ServingOptions(usage.Options):
+class ServingOptions(MountOptions):
     """What is served, and where."""
 
     optParameters: list[list[Any]] = [
@@ -33,7 +32,13 @@ class ServingOptions(usage.Options):
             None,
             "Address to listen on; every address, IPv4 and IPv6, if left out.",
         ],
-        ["root", "r", ".", "Folder whose files are handed out."],
+        [
+            "root",
+            "r",
+            None,
+            "Folder whose files are handed out; the working directory if left out, unless there is "
+            "--mount.",
+        ],
         [
             "echo-port",
             None,
@@ -107,19 +112,16 @@ class ServingOptions(usage.Options):
         """Raises `usage.UsageError`."""
         if self["port"] is None and not self["listen"]:
             self["port"] = DEFAULT_PORT
-        if not os.path.isdir(self["root"]):
-            problem = "is not a folder" if os.path.exists(self["root"]) else "does not exist"
-            raise usage.UsageError(f"--root: {self['root']!r} {problem}")
-        if not os.access(self["root"], os.R_OK | os.X_OK):
-            raise usage.UsageError(f"--root: this user may not read {self['root']!r}")
+        self.check_mounts()
+        if not self["mount"]:
+            if self["root"] is None:
+                self["root"] = "."
+            folder("--root", self["root"])
         try:
             self["name-encodings"] = parse_encodings(self["name-encodings"])
         except ValueError as error:
             raise usage.UsageError(f"--name-encodings: {error}") from None
-        try:
-            self["symlinks"] = Symlinks(self["symlinks"])
-        except ValueError:
-            raise usage.UsageError("--symlinks: choose 'inside' or 'never'") from None
+        self["symlinks"] = symlinks("--symlinks", self["symlinks"])
         if self["echo-reply"] is not None:
             if self["echo-port"] is None:
                 raise usage.UsageError("--echo-reply needs --echo-port")

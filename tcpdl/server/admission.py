@@ -17,10 +17,12 @@ from twisted.internet.defer import Deferred
 from tcpdl.access.files import Kept
 from tcpdl.access.keys import Keys
 from tcpdl.access.proof import Proof
+from tcpdl.access.roots import KeptRootRules, RootRules
 from tcpdl.access.rules import READ_IF_LOGGED_IN, Rules
 from tcpdl.content.directory import Directory
 from tcpdl.content.errors import LoginNeeded, NotAllowed, NotServed, Unavailable
 from tcpdl.content.guarded import Guarded, VisitorRights
+from tcpdl.content.mounts import Mounts
 from tcpdl.content.source import Segments, Source
 from tcpdl.server.direct import DirectTransport, encrypted, wire
 from tcpdl.server.logins import Busy, Logins, WrongLogin
@@ -39,9 +41,9 @@ class Admission:
 
     def __init__(
         self,
-        directory: Directory,
+        directory: Directory | Mounts,
         *,
-        rules: Kept[Rules] | None = None,
+        rules: Kept[Rules] | KeptRootRules | None = None,
         keys: Kept[Keys] | None = None,
         logins: Logins | None = None,
         certificates: bool = False,
@@ -58,7 +60,7 @@ class Admission:
         self._insecure = insecure
         self._now = now
         self._sources: dict[tuple[str | None, bool], Guarded] = {}
-        self._of: Rules | None = None
+        self._of: Rules | RootRules | None = None
 
     def look(self) -> None:
         """Read files again that have changed: what is wrong with one comes to the log."""
