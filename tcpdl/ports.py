@@ -14,10 +14,8 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
 from tcpdl.options.daemon import Options
+from tcpdl.server.activation import ECHO, FILES, TLS, take
 from tcpdl.server.listening import CannotListen, adopt, bind
-
-FILES, TLS, ECHO = "files", "tls", "echo"
-"""What may be served on a port: files; files, and nothing that is not encrypted; the echo."""
 
 _log = Logger()
 
@@ -31,6 +29,14 @@ class Port(NamedTuple):
     """Of a TCP port of ours."""
     description: str | None = None
     """Of an endpoint, in Twisted's words, in place of those."""
+    handed: int | None = None
+    """The number of a socket that was handed over, in place of all these."""
+
+    def open(self) -> socket.socket:
+        """A socket that listens, if it is not described. Raises `CannotListen`."""
+        if self.handed is not None:
+            return take(self.handed)
+        return bind(self.interface, self.number)
 
 
 class Opened(NamedTuple):
@@ -52,13 +58,15 @@ def named(options: Options) -> Iterator[Port]:
         yield Port(ECHO, options["interface"], options["echo-port"])
     for description in options["listen"]:
         yield Port(FILES, description=description)
+    for index, kind in enumerate(options["handed"]):
+        yield Port(kind, handed=index)
 
 
 def open_ports(options: Options, reactor: Any) -> Iterator[Opened]:
     """Open them, each when it is asked for. Raises `CannotListen`."""
     for port in named(options):
         if port.description is None:
-            sock = bind(port.interface, port.number)
+            sock = port.open()
             announce(options, port.kind, sock)
             yield Opened(port.kind, adopt(reactor, sock))
         else:

@@ -20,9 +20,10 @@ from tcpdl.content.directory import Directory
 from tcpdl.content.mounts import Mounts
 from tcpdl.daemon import Daemon
 from tcpdl.options.daemon import Options, leave
-from tcpdl.ports import ECHO, TLS, Opened, open_ports
+from tcpdl.ports import Opened, open_ports
 from tcpdl.sandbox import restrict
 from tcpdl.server.access import AccessLog
+from tcpdl.server.activation import ECHO, TLS
 from tcpdl.server.certificate import BadCertificate
 from tcpdl.server.descriptors import share
 from tcpdl.server.echo import EchoFactory

@@ -78,6 +78,7 @@ def test_defaults() -> None:
         "name-encodings": ("utf-8", "gbk"),
         "symlinks": Symlinks.INSIDE,
         "state-dir": None,
+        "handed": [],
         "index": 0,
         "precompressed": 0,
         "hidden": 0,
@@ -163,6 +164,7 @@ def test_all_given(root: Path) -> None:
         "http-host": ["files.example", "other.example"],
         **LIMITS,
         "listen-tls": [(3, None)],
+        "handed": [],
     }
     assert options.rates() == (1_000_000_000, 50_000_000, 400 * 1024)
 

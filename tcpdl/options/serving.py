@@ -8,6 +8,7 @@ from twisted.python import usage
 
 from tcpdl.options.mounts import MountOptions
 from tcpdl.options.reading import folder, number, symlinks
+from tcpdl.server.activation import ECHO, handed_over
 from tcpdl.server.raw import QUIET_MILLISECONDS
 from tcpdl.web.hosts import host_name
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, parse_encodings
@@ -23,7 +24,8 @@ class ServingOptions(MountOptions):
             "port",
             "p",
             None,
-            f"Port to serve files on ({DEFAULT_PORT} unless --listen is given).",
+            f"Port to serve files on ({DEFAULT_PORT} unless --listen is given, or systemd hands "
+            "over sockets).",
             number("--port", "a port number", 65535),
         ],
         [
@@ -110,7 +112,13 @@ class ServingOptions(MountOptions):
 
     def check_serving(self) -> None:
         """Raises `usage.UsageError`."""
-        if self["port"] is None and not self["listen"]:
+        self["handed"] = []
+        if not any(endpoint.startswith("systemd:") for endpoint in self["listen"]):
+            try:
+                self["handed"] = handed_over(os.environ)
+            except ValueError as error:
+                raise usage.UsageError(str(error)) from None
+        if self["port"] is None and not self["listen"] and not self["handed"]:
             self["port"] = DEFAULT_PORT
         self.check_mounts()
         if not self["mount"]:
@@ -123,7 +131,7 @@ class ServingOptions(MountOptions):
             raise usage.UsageError(f"--name-encodings: {error}") from None
         self["symlinks"] = symlinks("--symlinks", self["symlinks"])
         if self["echo-reply"] is not None:
-            if self["echo-port"] is None:
+            if self["echo-port"] is None and ECHO not in self["handed"]:
                 raise usage.UsageError("--echo-reply needs --echo-port")
             if not self["echo-reply"]:
                 raise usage.UsageError("--echo-reply: the text is empty; leave the option out")

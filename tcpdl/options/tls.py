@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from twisted.python import usage
 
 from tcpdl.options.reading import number
+from tcpdl.server.activation import TLS
 from tcpdl.server.certificate import Credentials, locate
 from tcpdl.server.self_signed import NAME, self_signed, state_folder
 
@@ -65,6 +66,8 @@ class TlsOptions(usage.Options):
                     raise usage.UsageError(f"--{name} {_REMEDY}")
             if self["listen-tls"]:
                 raise usage.UsageError(f"--listen tls:{self['listen-tls'][0].port} {_REMEDY}")
+            if TLS in self["handed"]:
+                raise usage.UsageError(f"the socket called {TLS!r} {_REMEDY}")
 
     def credentials(self) -> Credentials | None:
         """What was chosen to encrypt with, if anything was. Raises `BadCertificate`."""
