@@ -9,12 +9,13 @@ import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
 from tcpdl.options.daemon import Options
 from tcpdl.server.activation import ECHO, FILES, TLS, take
+from tcpdl.server.adopting import Adopted
 from tcpdl.server.listening import CannotListen, adopt, bind
 
 _log = Logger()
@@ -70,7 +71,10 @@ def open_ports(options: Options, reactor: Any) -> Iterator[Opened]:
             announce(options, port.kind, sock)
             yield Opened(port.kind, adopt(reactor, sock))
         else:
-            yield Opened(port.kind, endpoint(reactor, port.description), port.description)
+            found = endpoint(reactor, port.description)
+            if isinstance(found, AdoptedStreamServerEndpoint):  # one of systemd's
+                found = Adopted(reactor, found.fileno, found.addressFamily)
+            yield Opened(port.kind, found, port.description)
 
 
 def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:

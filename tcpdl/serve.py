@@ -20,11 +20,12 @@ from twisted.python import usage
 
 from tcpdl.client.url import join
 from tcpdl.daemon import Daemon
+from tcpdl.processes.parent import Parent
+from tcpdl.server.activation import ECHO, FILES
 from tcpdl.server.addresses import machine_addresses
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.listening import CannotListen, Listening
-from tcpdl.server.notify import Notifier
-from tcpdl.service import Options, confine, make_daemon
+from tcpdl.service import Options, whole
 from tcpdl.wire.text import printable, visible
 
 _LOOKED_AT = 1000
@@ -65,12 +66,10 @@ def serve(arguments: Sequence[str]) -> int:
     from twisted.internet import reactor
 
     try:
-        daemon = make_daemon(options, reactor)
+        daemon = whole(options, reactor)
     except CannotListen as error:
         sys.stderr.write(f"tcpdl: {visible(str(error))}\n")
         return 1
-    daemon.report_to(Notifier(os.environ))
-    confine(daemon, options)
     # What was logged until now is what the welcome says better.
     globalLogBeginner.beginLoggingTo(
         [textFileLogObserver(sys.stderr)], redirectStandardIO=False, discardBuffer=True
@@ -92,7 +91,7 @@ def _say(text: str) -> None:
         sys.stderr.write(f"tcpdl: cannot say how to fetch files: {error.strerror}\n")
 
 
-def _welcome(folders: Mapping[str, str], daemon: Daemon) -> Iterator[str]:
+def _welcome(folders: Mapping[str, str], daemon: Daemon | Parent) -> Iterator[str]:
     """What is served, where a browser finds it, and lines that fetch some, ready to be pasted."""
     paths = {name: printable(os.fsencode(os.path.realpath(folders[name]))) for name in folders}
     if "" in paths:
@@ -103,18 +102,16 @@ def _welcome(folders: Mapping[str, str], daemon: Daemon) -> Iterator[str]:
     if daemon.credentials is not None:
         yield f"Its certificate is {daemon.credentials.pin}."
     name = next(filter(None, (_example(*folder) for folder in folders.items())), "NAME")
-    for service in daemon:
-        if not isinstance(service, Listening):
-            continue
-        for host, port in _reached_at(service.port):
+    for kind, address, tls in _ports(daemon):
+        for host, port in _reached_at(address):
             yield ""
             server = join(host, port)
-            if isinstance(service.factory, EchoFactory):
+            if kind == ECHO:
                 yield f"  tcpdl echo {shlex.quote(server)} hello"
                 continue
             here = shlex.quote(os.path.basename(name))
             url = f"{server}/{quote_from_bytes(os.fsencode(name))}"
-            if daemon.credentials is not None and service.tls:
+            if daemon.credentials is not None and tls:
                 yield f"  https://{server}/"
                 pin = daemon.credentials.pin
                 yield f"  tcpdl get {shlex.quote(f'tcpdls://{url}')} --pin {pin}"
@@ -138,9 +135,20 @@ def _example(mount: str, folder: str) -> str | None:
     return names[0] if names else None
 
 
-def _reached_at(port: Any) -> Iterator[tuple[str, int]]:
+def _ports(daemon: Daemon | Parent) -> Iterator[tuple[str, Any, bool]]:
+    """For each port: what it is for, its address, and whether it speaks TLS."""
+    if isinstance(daemon, Parent):
+        for one in daemon.shared:
+            yield one.kind, one.address, not one.wrapped
+        return
+    for service in daemon:
+        if isinstance(service, Listening) and service.port is not None:
+            kind = ECHO if isinstance(service.factory, EchoFactory) else FILES
+            yield kind, service.port.getHost(), service.tls
+
+
+def _reached_at(address: Any) -> Iterator[tuple[str, int]]:
     """The addresses and the port number at which a listening port is reached."""
-    address = port.getHost() if port is not None else None
     if not isinstance(address, (IPv4Address, IPv6Address)):
         return  # a Unix socket, or an endpoint of some plugin
     if address.host not in ("::", "0.0.0.0"):  # noqa: S104 - compared, not bound

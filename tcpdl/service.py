@@ -24,7 +24,7 @@ from tcpdl.ports import Opened, open_ports
 from tcpdl.sandbox import restrict
 from tcpdl.server.access import AccessLog
 from tcpdl.server.activation import ECHO, TLS
-from tcpdl.server.certificate import BadCertificate
+from tcpdl.server.certificate import BadCertificate, Credentials
 from tcpdl.server.descriptors import share
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.front import FrontFactory
@@ -51,12 +51,24 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     try:
-        daemon = make_daemon(options, reactor)
+        service: IService = whole(options, reactor)
     except CannotListen as error:
         if options.parent is None:
             raise
         leave(str(error), 1)
-    daemon.report_to(Notifier(os.environ))
+    return service
+
+
+def whole(options: Options, reactor: Any) -> Any:
+    """All that this process is for, on `reactor`: the `Daemon` that `options` describe, or the
+    `Parent` of processes that are it. Raises `CannotListen`."""
+    notifier = Notifier(os.environ)
+    if options["workers"] is not None:
+        from tcpdl.processes.parent import make_parent
+
+        return make_parent(options, reactor, check(options, reactor), notifier)
+    daemon = make_daemon(options, reactor)
+    daemon.report_to(notifier)
     confine(daemon, options)
     return daemon
 
@@ -81,6 +93,22 @@ def confine(daemon: Daemon, options: Options) -> None:
 def make_daemon(options: Options, reactor: Any, ports: Iterable[Opened] | None = None) -> Daemon:
     """The daemon that `options` describe, on `reactor`: on the ports that they name, or on `ports`,
     which somebody else has opened. Raises `CannotListen`."""
+    daemon, _ = _make(options, reactor, ports)
+    return daemon
+
+
+def check(options: Options, reactor: Any) -> Credentials | None:
+    """Whether such a daemon can be made, on ports that others open; returns what it would prove
+    itself with. Raises `CannotListen`."""
+    daemon, directory = _make(options, reactor, ())
+    daemon.stopService()
+    directory.close()
+    return daemon.credentials
+
+
+def _make(
+    options: Options, reactor: Any, ports: Iterable[Opened] | None
+) -> tuple[Daemon, Directory | Mounts]:
     directory = options.open_content()
     daemon = Daemon(
         reactor,
@@ -100,7 +128,7 @@ def make_daemon(options: Options, reactor: Any, ports: Iterable[Opened] | None =
         daemon.stopService()
         directory.close()
         raise
-    return daemon
+    return daemon, directory
 
 
 def _serving(

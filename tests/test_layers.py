@@ -68,7 +68,8 @@ LAYERS = {
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web"),
             *("tcpdl.server", "tcpdl.daemon", "tcpdl.options", "tcpdl.sandbox", "tcpdl.ports"),
-        )
+        ),
+        in_functions=("tcpdl.processes",),
     ),
     "tcpdl.processes": Layer(
         (
@@ -86,7 +87,7 @@ LAYERS = {
     "tcpdl.serve": Layer(
         (
             *("twisted", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.daemon", "tcpdl.service"),
-            "tcpdl.client.url",
+            *("tcpdl.ports", "tcpdl.processes", "tcpdl.client.url"),
         )
     ),
     "tcpdl.cli": Layer(

@@ -63,6 +63,8 @@ LIMITS = {
     "idle-seconds": 75,
     "min-rate": 500,
     "stall-seconds": 60,
+    "workers": None,
+    "hang-seconds": 30,
 }
 
 

@@ -11,6 +11,7 @@ from twisted.python import usage
 import tcpdl
 from tcpdl.options.access import AccessOptions
 from tcpdl.options.limits import LimitOptions
+from tcpdl.options.processes import ProcessOptions
 from tcpdl.options.rates import RateOptions
 from tcpdl.options.sandbox import SandboxOptions
 from tcpdl.options.serving import ServingOptions
@@ -20,7 +21,15 @@ from tcpdl.wire.text import visible
 _MOUNTS = ("mount", "mount-hidden", "mount-symlinks", "mount-rules")
 
 
-class Options(ServingOptions, RateOptions, TlsOptions, AccessOptions, LimitOptions, SandboxOptions):
+class Options(
+    ServingOptions,
+    RateOptions,
+    TlsOptions,
+    AccessOptions,
+    LimitOptions,
+    ProcessOptions,
+    SandboxOptions,
+):
     """The daemon's command line."""
 
     synopsis = "[options]"

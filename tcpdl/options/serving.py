@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.python import usage
@@ -111,12 +112,16 @@ class ServingOptions(MountOptions):
         except ValueError as error:
             raise usage.UsageError(f"--http-host: {error}") from None
 
+    def handed_over(self) -> Sequence[str]:
+        """What is to be served on each socket that this process was given. Raises `ValueError`."""
+        return handed_over(os.environ)
+
     def check_serving(self) -> None:
         """Raises `usage.UsageError`."""
         self["handed"] = []
         if not any(endpoint.startswith("systemd:") for endpoint in self["listen"]):
             try:
-                self["handed"] = handed_over(os.environ)
+                self["handed"] = self.handed_over()
             except ValueError as error:
                 raise usage.UsageError(str(error)) from None
         if self["port"] is None and not self["listen"] and not self["handed"]:

@@ -8,11 +8,13 @@ worker for as little trustworthy as what comes from a client, since a worker spe
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
@@ -43,6 +45,10 @@ class Channel(Int32StringReceiver):
         self.on_open: Callable[[], object] = _nothing
         self.on_close: Callable[[], object] = _nothing
         """Is called once, when there is no other end any more."""
+        self.on_idle: Callable[[], object] = _nothing
+        """Is called when it is not busy any more."""
+        self.on_sign: Callable[[], object] = _nothing
+        """Is called for each message that comes, whatever it says."""
         self._calls: dict[str, list[Callable[[dict[str, Any]], object]]] = {}
         self._unsent = 0
 
@@ -67,7 +73,15 @@ class Channel(Int32StringReceiver):
                 _log.error("{name} does not read what it is told", name=self.name)
                 self.abort()
                 return
-        self.sendString(data)  # type: ignore[no-untyped-call]
+        self.sendString(data)
+
+    def close(self) -> None:
+        """Close the channel, once all that was told is on its way."""
+        transport: Any = self.transport
+        if self.open:
+            self.open = False
+            transport.unregisterProducer()
+            transport.loseConnection()
 
     def abort(self) -> None:
         """Close the channel at once."""
@@ -89,6 +103,7 @@ class Channel(Int32StringReceiver):
     def stringReceived(self, string: bytes) -> None:
         if not self.open:
             return  # it came together with what it was closed for
+        self.on_sign()
         try:
             kind, content = json.loads(string)
             for call in self._calls.get(kind, ()):
@@ -109,9 +124,28 @@ class Channel(Int32StringReceiver):
     def resumeProducing(self) -> None:
         """It has read all."""
         self.busy = False
+        self.on_idle()
 
     def stopProducing(self) -> None:
         """The connection is lost."""
+
+
+class _Only(Factory):
+    """Has one channel for the one connection that there will be."""
+
+    noisy = False
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def buildProtocol(self, addr: object) -> Any:
+        return self._channel
+
+
+def connect(reactor: Any, fd: int, channel: Channel) -> None:
+    """Have `channel` speak over a copy of the descriptor `fd`, one of a socket pair."""
+    os.set_blocking(fd, False)
+    reactor.adoptStreamConnection(fd, socket.AF_UNIX, _Only(channel))
 
 
 def _nothing() -> None:

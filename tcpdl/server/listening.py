@@ -65,6 +65,23 @@ def bind(interface: str | None, port: int) -> socket.socket:
     return _bind(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - every address is what was asked
 
 
+def bind_several(interface: str | None, port: int, count: int) -> list[socket.socket]:
+    """So many TCP sockets that listen on one port, as `bind` makes one. Who comes is shared out
+    among them by the kernel, by a hash of both addresses. Raises `CannotListen`."""
+    # The first one listens before it allows others beside it. So it finds a port in use that
+    # another daemon has opened in the same way, and which would be shared with that one otherwise.
+    socks = [bind(interface, port)]
+    try:
+        for _ in range(count - 1):
+            socks[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            socks.append(_bind(socks[0].family, socks[0].getsockname(), beside=True))
+    except CannotListen:
+        for sock in socks:
+            sock.close()
+        raise
+    return socks
+
+
 def _has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
@@ -74,9 +91,11 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _bind(family: int, address: Any) -> socket.socket:
+def _bind(family: int, address: Any, *, beside: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if beside:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             every = address[0] == "::"
@@ -154,7 +173,7 @@ class Listening(Service):
         self._opening.addErrback(failures.append)
         if failures:
             error = failures[0].value
-            raise CannotListen(_why(error)) from error
+            raise CannotListen(why_not(error)) from error
 
     def startService(self) -> None:
         super().startService()
@@ -216,7 +235,8 @@ class Listening(Service):
         return transport
 
 
-def _why(error: object) -> str:
+def why_not(error: object) -> str:
+    """Why an endpoint did not listen."""
     if isinstance(error, CannotListenError):
         return _why_not(error.socketError, (error.interface or "::", error.port))
     return str(error)

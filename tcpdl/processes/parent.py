@@ -1,0 +1,208 @@
+"""The parent of several workers: it keeps as many running as are wanted, on ports that it opens.
+
+Imports the modules beside it, `server`, `options` and Twisted. It serves nobody itself. What it is
+told by a signal, it has the workers do: to end after what they are at (SIGTERM), or to make way for
+others that have read the configuration anew (SIGHUP).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python import usage
+
+from tcpdl.options.daemon import Options
+from tcpdl.processes.process import CannotStart, Order, Process, spawn
+from tcpdl.processes.slot import Slot
+from tcpdl.processes.sockets import Shared, close, open_shared
+from tcpdl.server.certificate import Credentials
+from tcpdl.server.deadlines import run_on_monotonic_clock
+from tcpdl.server.hangup import Hangups
+from tcpdl.server.listening import CannotListen
+from tcpdl.server.notify import Notifier
+from tcpdl.wire.text import visible
+
+LOOK_SECONDS = 1.0
+"""How often it is looked whether workers say something."""
+
+FIXED = ("port", "interface", "listen", "listen-tls", "echo-port", "workers", "hang-seconds")
+"""Options that are those of the parent, which lasts."""
+
+_log = Logger()
+
+
+def make_parent(
+    options: Options, reactor: Any, credentials: Credentials | None, notifier: Notifier
+) -> Parent:
+    """The parent of the workers that `options` ask for, which prove themselves with `credentials`;
+    their ports are open already. Raises `CannotListen`."""
+    of_twistd: Mapping[str, Any] = options.parent or {}
+    chroot = of_twistd.get("chroot")
+    if chroot and not os.path.exists(os.path.join(chroot, sys.executable.lstrip("/"))):
+        raise CannotListen(
+            f"--workers starts {sys.executable}, which is not below --chroot {chroot}; leave one "
+            "of the two out (workers can read what they serve, and little more)"
+        )
+    shared, ports = open_shared(options, options["workers"], reactor)
+    return Parent(reactor, options, shared, ports, credentials, notifier)
+
+
+class Parent(MultiService):
+    """Keeps workers running on ports that it has opened."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        options: Options,
+        shared: Sequence[Shared],
+        ports: Sequence[Any],
+        credentials: Credentials | None,
+        notifier: Notifier,
+    ) -> None:
+        """`shared` and `ports` are what `open_shared` gave, which are closed in the end."""
+        super().__init__()
+        self.credentials = credentials
+        """What the workers prove themselves with, as far as it is known here."""
+        self._notifier = notifier
+        self.options = options
+        """What the workers run with."""
+        self.shared = shared
+        self.slots = [
+            Slot(reactor, self._starting(number), options["hang-seconds"])
+            for number in range(options["workers"])
+        ]
+        self._reactor = reactor
+        self._first = options
+        self._ports = ports
+        self._directory = os.getcwd()
+        self._looks = LoopingCall(self._look)
+        self._looks.clock = reactor
+        self._to_begin: list[Callable[[], None]] = []
+        self._reloading = False
+        self._once_more = False
+        self._complete = False
+        self._signals: dict[int, Any] = {}
+        hangups = Hangups(reactor)
+        hangups.add(self.reload)
+        self.addService(hangups)
+        self._hangups = hangups
+        for slot in self.slots:
+            slot.on_change = self._changed
+
+    def at_start(self, begin: Callable[[], None]) -> None:
+        """Call `begin` when the service starts, before there are workers."""
+        self._to_begin.append(begin)
+
+    def startService(self) -> None:
+        run_on_monotonic_clock(self._reactor)
+        self._hangups.begin()
+        for begin in self._to_begin:
+            begin()
+        super().startService()
+        # Once the reactor runs, it hears of processes that end.
+        self._reactor.callWhenRunning(self._begin)
+
+    def stopService(self) -> Deferred[Any]:
+        """Have all workers drain, and end. A further signal ends them at once."""
+        super().stopService()
+        if self._looks.running:
+            self._looks.stop()
+        close(self.shared, self._ports)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._signals[number] = signal.signal(number, self._heard_again)
+        ended = DeferredList([slot.stop(self._drain_seconds()) for slot in self.slots])
+        return ended.addCallback(self._stopped)
+
+    def reload(self) -> None:
+        """Read the configuration again, and have other workers serve as it says; those that there
+        are drain. If anything is wrong with it, all stays as it is."""
+        if not self.running:
+            return
+        if self._reloading:
+            self._once_more = True
+            return
+        try:
+            options = self._first.again(os.environ)
+        except usage.UsageError as error:
+            _log.error(
+                "the configuration is wrong, and stays what it was: {why}", why=visible(str(error))
+            )
+            return
+        for name in FIXED:
+            if options[name] != self._first[name]:
+                _log.warn("{option} has changed; it takes effect at a restart", option=name)
+        self._reloading = True
+        before, self.options = self.options, options
+        prepared = [slot.prepare() for slot in self.slots]
+        self.options = before  # for those that take a dead one's place meanwhile
+        DeferredList(prepared, consumeErrors=True).addCallback(self._prepared, options)
+
+    def _prepared(self, results: list[tuple[bool, Any]], options: Options) -> None:
+        self._reloading = False
+        failures = [result for succeeded, result in results if not succeeded]
+        if failures or not self.running:
+            for slot in self.slots:
+                slot.abandon()
+            for failure in failures[:1]:
+                error = failure.value
+                why = str(error) if failure.check(CannotStart) else repr(error)
+                _log.error("no worker starts anew, all stay as they were: {why}", why=visible(why))
+        else:
+            seconds = self._drain_seconds()
+            self.options = options
+            for slot in self.slots:
+                slot.advance(seconds)
+            _log.info("{count} workers serve in place of those before", count=len(self.slots))
+        if self._once_more and self.running:
+            self._once_more = False
+            self.reload()
+
+    def _begin(self) -> None:
+        if not self.running:
+            return
+        for slot in self.slots:
+            slot.begin()
+        self._looks.start(LOOK_SECONDS, now=False)
+
+    def _look(self) -> None:
+        for slot in self.slots:
+            slot.look()
+
+    def _changed(self) -> None:
+        complete = all(slot.serves for slot in self.slots)
+        if complete and not self._complete:
+            _log.info("{count} workers serve", count=len(self.slots))
+        self._complete = complete
+
+    def _starting(self, number: int) -> Callable[[], Process]:
+        def start() -> Process:
+            order = Order(self.options.words, self._directory, type(self._reactor).__module__)
+            name = f"worker-{number + 1}"
+            process = spawn(self._reactor, name, order, number, len(self.slots), self.shared)
+            process.channel.on("draining", lambda _: self.slots[number].retire(process))
+            return process
+
+        return start
+
+    def _drain_seconds(self) -> float:
+        return float(self.options.get("drain", 0) or 0)
+
+    def _heard_again(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._end)
+
+    def _end(self) -> None:
+        for slot in self.slots:
+            slot.end()
+
+    def _stopped(self, result: object) -> None:
+        for number, before in self._signals.items():
+            signal.signal(number, before)

@@ -1,0 +1,171 @@
+"""`python -m tcpdl.processes.worker REACTOR NAME`: a worker, which its parent starts.
+
+Imports `tcpdl.service` and the modules beside it. It serves on sockets that it was given, as the
+daemon that its parent's options describe. It ends when its parent has, however that came about.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger, globalLogBeginner
+from twisted.python import usage
+
+import tcpdl
+from tcpdl.daemon import Daemon
+from tcpdl.processes.channel import Channel, connect
+from tcpdl.processes.events import Sender
+from tcpdl.processes.process import CHANNEL_FD, PROTOCOL
+from tcpdl.processes.sockets import Handed, adopt_handed
+from tcpdl.server.listening import CannotListen, Listening
+from tcpdl.service import Options, confine, make_daemon
+
+ALIVE_SECONDS = 1.0
+"""How often it says that it lives."""
+
+END_SECONDS = 5
+"""What it may take to end, once it is alone."""
+
+_log = Logger()
+
+
+class _Options(Options):
+    """What the parent's options mean to a worker."""
+
+    def __init__(self, kinds: Sequence[str]) -> None:
+        super().__init__()
+        self._kinds = kinds
+
+    def handed_over(self) -> Sequence[str]:
+        return self._kinds
+
+
+class Worker:
+    """The daemon in this process, as the parent wants it."""
+
+    def __init__(self, reactor: Any, channel: Channel) -> None:
+        self._reactor = reactor
+        self._channel = channel
+        self._daemon: Daemon | None = None
+        self._options: Options | None = None
+        self._ending = False
+        self._alive = LoopingCall(self._say)
+        self._alive.clock = reactor
+        channel.on("serve", self._serve)
+        channel.on("drain", lambda content: self.drain(float(content["seconds"])))
+        channel.on("end", lambda _: self.end())
+        channel.on_close = self._alone
+
+    def drain(self, seconds: float | None = None) -> None:
+        """Accept nothing more, give clients what they have asked for within so many seconds, and
+        end; the options say how many, if nobody does."""
+        if self._daemon is None or self._options is None:
+            self.end()
+            return
+        if self._ending:
+            return
+        self._ending = True
+        self._channel.tell("draining")
+        if seconds is None:
+            seconds = float(self._options.get("drain", 0) or 0)
+        drained = _drain(self._daemon, seconds, self._reactor)
+        drained.addErrback(lambda failure: _log.failure("unexpected error", failure))
+        drained.addCallback(lambda _: self.end())
+
+    def end(self) -> None:
+        """End at once."""
+        self._ending = True
+        if self._alive.running:
+            self._alive.stop()
+        daemon, self._daemon = self._daemon, None
+        stopped: Deferred[Any] = maybeDeferred(daemon.stopService if daemon else _nothing)
+        stopped.addErrback(lambda failure: _log.failure("unexpected error", failure))
+        stopped.addCallback(lambda _: self._channel.close())
+
+    def _serve(self, content: dict[str, Any]) -> None:
+        try:
+            if content["protocol"] != PROTOCOL:
+                raise CannotListen(
+                    f"its program is tcpdl {tcpdl.__version__}, another one than its parent's; "
+                    "restart the daemon"
+                )
+            os.chdir(content["directory"])
+            self._start(content["words"], [Handed(*one) for one in content["ports"]])
+        except (CannotListen, usage.UsageError, OSError) as error:
+            self._channel.tell("failed", why=str(error))
+            self.end()
+            return
+        self._channel.tell("ready", version=tcpdl.__version__)
+        self._alive.start(ALIVE_SECONDS)
+
+    def _start(self, words: list[str], ports: list[Handed]) -> None:
+        self._options = options = _Options([port.kind for port in ports])
+        options.read(words)
+        adopted = [adopt_handed(self._reactor, one) for one in ports]
+        self._daemon = make_daemon(options, self._reactor, adopted)
+        confine(self._daemon, options)
+        self._daemon.startService()
+
+    def _say(self) -> None:
+        self._channel.tell("alive")
+
+    def _alone(self) -> None:
+        # Whatever keeps it: without a parent, nobody else would end it.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(END_SECONDS)
+        self.end()
+        self._reactor.stop()
+
+
+def _drain(daemon: Any, seconds: float, reactor: Any) -> Deferred[None]:
+    if hasattr(daemon, "drain"):
+        drained: Deferred[None] = daemon.drain(seconds)
+        return drained
+    done: Deferred[None] = Deferred()
+    end = reactor.seconds() + seconds
+    for service in daemon:
+        if isinstance(service, Listening):
+            service.disownServiceParent()
+
+    def look() -> None:
+        if daemon.crowd.connections == 0 or reactor.seconds() >= end:
+            done.callback(None)
+        else:
+            reactor.callLater(0.1, look)
+
+    look()
+    return done
+
+
+def _nothing() -> None:
+    pass
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve as the parent says."""
+    module, *_ = arguments
+    importlib.import_module(module).install()
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    # A terminal tells them to all processes, and the parent says what is to be done.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    channel = Channel("the parent")
+    worker = Worker(running, channel)
+    signal.signal(signal.SIGTERM, lambda *_: running.callFromThread(worker.drain))
+    globalLogBeginner.beginLoggingTo([Sender(channel)], redirectStandardIO=False)
+    connect(running, CHANNEL_FD, channel)
+    os.close(CHANNEL_FD)
+    running.run(installSignalHandlers=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
