@@ -22,7 +22,7 @@ ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(STAMP) 2>/dev/null),$(CU
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help run test fuzz soak format clean
+.PHONY: help run test fuzz soak manual format clean
 
 help:
 	@echo 'make run      serve the folder examples on port 8080'
@@ -30,6 +30,7 @@ help:
 	@echo 'make test     check the style and the types, and run the tests: all that CI runs'
 	@echo 'make fuzz     let a fuzzer look for input that breaks a promise, FUZZ_SECONDS=60 a target'
 	@echo 'make soak     keep a daemon under load and faults for an hour, or for SOAK_SECONDS'
+	@echo 'make manual   make the pages for man(1) and the completions for shells, below build'
 	@echo 'make format   put the source into the common style'
 	@echo 'make clean    remove all that was made here, .venv included'
 	@echo ''
@@ -53,6 +54,9 @@ fuzz: $(STAMP)
 
 soak: $(STAMP)
 	@$(BIN)/python -m tests.soak --seconds "$$SOAK_SECONDS"
+
+manual: $(STAMP)
+	@$(BIN)/python -m tcpdl.manual build
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix-only .

@@ -18,7 +18,7 @@ from tcpdl.client.errors import CannotWrite, ClientError
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status after Ctrl-C, as shells have it."""
 
-_COMMANDS = {
+COMMANDS = {
     "get": "fetch files",
     "mirror": "bring a folder up to one on a server",
     "ls": "list what is in a folder on a server",
@@ -28,6 +28,7 @@ _COMMANDS = {
     "passwd": "give a user of the daemon a password or a token",
     "link": "make a link to a file or folder that is valid for a while",
 }
+"""The commands, and what each is for: their module in `tcpdl.commands` has the same name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["serve"]:
             return _serve(arguments[1:])
-        if not arguments or arguments[0] not in _COMMANDS:
+        if not arguments or arguments[0] not in COMMANDS:
             _parser().parse_args(arguments)
             raise AssertionError("an unknown command was taken for one")
         command = importlib.import_module(f"tcpdl.commands.{arguments[0]}")
@@ -86,7 +87,7 @@ def _open_closed_streams() -> None:
 def _parser() -> argparse.ArgumentParser:
     from tcpdl.commands.common import STATUSES, Parser
 
-    commands = "\n".join(f"  {name:8}{what}" for name, what in _COMMANDS.items())
+    commands = "\n".join(f"  {name:8}{what}" for name, what in COMMANDS.items())
     parser = Parser(
         prog="tcpdl",
         usage="tcpdl [--version] COMMAND ...",
@@ -95,5 +96,5 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tcpdl {tcpdl.__version__}")
-    parser.add_argument("command", choices=list(_COMMANDS), help=argparse.SUPPRESS)
+    parser.add_argument("command", choices=list(COMMANDS), help=argparse.SUPPRESS)
     return parser

@@ -94,6 +94,12 @@ LAYERS = {
         ("tcpdl", "tcpdl.wire", "tcpdl.client"),
         in_functions=("tcpdl.serve", "tcpdl.service", "tcpdl.commands"),
     ),
+    "tcpdl.manual": Layer(
+        (
+            *("twisted", "markdown_it", "tcpdl", "tcpdl.cli", "tcpdl.commands", "tcpdl.options"),
+            "tcpdl.manual",
+        )
+    ),
     "tcpdl.__main__": Layer(("tcpdl.cli",)),
 }
 
