@@ -34,12 +34,9 @@ class Few(usage.Options):
 
     opt_w = opt_word
 
-    def __init__(self) -> None:
-        super().__init__()
-
 
 def test_options_of_twisted() -> None:
-    found = daemon.options_of(Few())
+    found = daemon.options_of(Few())  # type: ignore[no-untyped-call]
     assert found["count"] == Option(("-c", "--count"), "N", "How many", "5")
     assert found["place"] == Option(("--place",), "DIR", "Where", completes=Completes.FOLDERS)
     assert found["kind"] == Option(("--kind",), "a|b", "Which", "a", ("a", "b"))
