@@ -71,15 +71,23 @@ def serve(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"tcpdl: {visible(str(error))}\n")
         return 1
     # What was logged until now is what the welcome says better.
+    welcome = not is_journal(sys.stdout.fileno(), os.environ)
     globalLogBeginner.beginLoggingTo(
-        [textFileLogObserver(sys.stderr)], redirectStandardIO=False, discardBuffer=True
+        [textFileLogObserver(sys.stderr)], redirectStandardIO=False, discardBuffer=welcome
     )
-    _say("\n".join(_welcome(options.folders(), daemon)))
+    if welcome:
+        _say("\n".join(_welcome(options.folders(), daemon)))
     running: Any = reactor
     running.addSystemEventTrigger("before", "startup", daemon.startService)
     running.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     running.run()
     return 0
+
+
+def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
+    """Whether what is written to `fd` goes to systemd's journal, which says so in `environ`."""
+    status = os.fstat(fd)
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _say(text: str) -> None:
