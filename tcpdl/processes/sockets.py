@@ -15,9 +15,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 
 from tcpdl.options.daemon import Options
 from tcpdl.ports import Opened, announce, endpoint, named
@@ -72,7 +74,7 @@ class Handed(NamedTuple):
 def open_shared(options: Options, workers: int, reactor: Any) -> tuple[list[Shared], list[Any]]:
     """Open the ports that `options` name, for so many workers.
 
-    Also returns what is to be stopped in the end (`stopListening`). Raises `CannotListen`.
+    Also returns the ports of Unix sockets, which are removed in the end. Raises `CannotListen`.
     """
     shared: list[Shared] = []
     ports: list[Any] = []
@@ -96,9 +98,9 @@ def open_shared(options: Options, workers: int, reactor: Any) -> tuple[list[Shar
 
 
 def close(shared: Iterable[Shared], ports: Iterable[Any]) -> None:
-    """Close all of them."""
+    """Close all of them, at once: the reactor may never run."""
     for port in ports:
-        port.stopListening()
+        port.connectionLost(Failure(ConnectionDone()))
     for one in shared:
         for fd in one.sockets:
             with suppress(OSError):

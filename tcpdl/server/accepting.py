@@ -6,6 +6,7 @@ A client that may have no other connection is told so (`server.busy`), at little
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 from typing import Any
 
@@ -85,7 +86,9 @@ class Accepting:
             before = self._accepted
             port.doRead()
             if self._accepted == before:
-                self._rest()
+                # Unless another process, which listens on the same socket, was faster.
+                if _somebody_waits(port):
+                    self._rest()
                 return
             room = self._room()
         if not room:
@@ -153,6 +156,12 @@ class Accepting:
     def _left(self) -> None:
         if self._closed and self._timer is None and self._readers:
             self._open()
+
+
+def _somebody_waits(port: Any) -> bool:
+    looked = select.poll()
+    looked.register(port.fileno(), select.POLLIN)
+    return bool(looked.poll(0))
 
 
 @implementer(IReadDescriptor)
