@@ -20,21 +20,24 @@ from tcpdl.processes.channel import MESSAGE_MOST, UNSENT_MOST, Channel
 class Transport(StringTransport):
     """Remembers that it was aborted."""
 
-    aborted = False
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.aborted = False
 
     def abortConnection(self) -> None:
         self.aborted = True
 
 
-def opened(**calls: Callable[[dict[str, Any]], object]) -> tuple[Channel, Transport]:
-    channel, transport = Channel("worker-1"), Transport()
+def opened(**calls: Callable[[dict[str, Any]], object]) -> tuple[Any, Any]:
+    channel: Any = Channel("worker-1")
+    transport: Any = Transport()
     for kind, call in calls.items():
         channel.on(kind, call)
     channel.makeConnection(transport)
     return channel, transport
 
 
-def said(transport: Transport) -> bytes:
+def said(transport: Any) -> bytes:
     data: bytes = transport.value()
     transport.clear()
     return data
@@ -156,11 +159,11 @@ def test_who_reads_again_may_be_told_as_much_again() -> None:
 
 
 def test_one_that_is_not_open_says_nothing() -> None:
-    channel = Channel("worker-1")
+    channel: Any = Channel("worker-1")
     channel.tell("news")
     ended: list[None] = []
     channel.on_close = lambda: ended.append(None)
-    transport = Transport()
+    transport: Any = Transport()
     channel.makeConnection(transport)
     channel.connectionLost(Failure(ConnectionDone()))
     channel.tell("news")

@@ -16,9 +16,9 @@ from tcpdl.processes.channel import Channel
 from tcpdl.processes.events import WAITING_MOST, Sender, packed, unpacked
 
 
-def logged(format: str, level: LogLevel = LogLevel.info, **values: Any) -> Any:
+def logged(text: str, level: LogLevel = LogLevel.info, **values: Any) -> Any:
     events: list[Any] = []
-    Logger("tcpdl.test", observer=events.append).emit(level, format, **values)  # type: ignore[arg-type]
+    Logger("tcpdl.test", observer=events.append).emit(level, text, **values)  # type: ignore[arg-type]
     return events[0]
 
 
@@ -95,16 +95,16 @@ def test_whatever_a_worker_says_is_an_event_or_an_error(content: dict[str, Any])
 
 
 def test_events_wait_while_the_parent_does_not_read() -> None:
-    channel = Channel("the parent")
+    channel: Any = Channel("the parent")
     sender = Sender(channel)
     for number in range(WAITING_MOST + 5):
         sender(logged("{number}", number=number, log_time=time.time()))
-    transport = StringTransport()
+    transport: Any = StringTransport()
     channel.makeConnection(transport)
     assert transport.value() == b""
     sender.flush()
     heard: list[str] = []
-    other = Channel("worker-2")
+    other: Any = Channel("worker-2")
     other.on("log", lambda content: heard.append(content["text"]))
     other.makeConnection(StringTransport())
     other.dataReceived(transport.value())

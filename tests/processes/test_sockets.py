@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +85,23 @@ def test_connections_are_shared_out_and_wait_where_nobody_accepts(shared: list[S
     assert all(counts), counts
 
 
-@pytest.mark.parametrize("other", ["alone", "several", "every address"])
-def test_a_port_that_another_daemon_shares_among_its_workers_is_in_use(other: str) -> None:
+@pytest.mark.parametrize(
+    "opens",
+    [
+        lambda port: bind("127.0.0.1", port),
+        lambda port: bind_several("127.0.0.1", port, 2),
+        lambda port: bind_several("0.0.0.0", port, 2),
+    ],
+    ids=["alone", "several", "every address"],
+)
+def test_a_port_that_another_daemon_shares_among_its_workers_is_in_use(
+    opens: Callable[[int], object],
+) -> None:
     socks = bind_several("127.0.0.1", 0, 2)
     port = socks[0].getsockname()[1]
     try:
         with pytest.raises(CannotListen, match=f"port {port} .*in use"):
-            if other == "alone":
-                bind("127.0.0.1", port)
-            else:
-                bind_several("127.0.0.1" if other == "several" else "0.0.0.0", port, 2)
+            opens(port)
     finally:
         for sock in socks:
             sock.close()
