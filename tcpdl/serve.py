@@ -25,7 +25,7 @@ from tcpdl.server.activation import ECHO, FILES
 from tcpdl.server.addresses import machine_addresses
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.listening import CannotListen, Listening
-from tcpdl.service import Options, whole
+from tcpdl.service import Options, advised, whole
 from tcpdl.wire.text import printable, visible
 
 _LOOKED_AT = 1000
@@ -61,7 +61,7 @@ def serve(arguments: Sequence[str]) -> int:
     try:
         options.parseOptions(arguments)
     except usage.UsageError as error:
-        sys.stderr.write(f"tcpdl: {visible(str(error))} (see tcpdl serve --help)\n")
+        sys.stderr.write(f"tcpdl: {visible(advised(error, 'tcpdl serve --help'))}\n")
         return 2
     from twisted.internet import reactor
 

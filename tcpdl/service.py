@@ -19,7 +19,7 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.content.mounts import Mounts
 from tcpdl.daemon import Daemon
-from tcpdl.options.daemon import Options, leave
+from tcpdl.options.daemon import Options, advised, leave
 from tcpdl.ports import Opened, open_ports
 from tcpdl.sandbox import restrict
 from tcpdl.server.access import AccessLog
@@ -38,7 +38,7 @@ from tcpdl.server.unencrypted import refusing
 from tcpdl.web.hosts import Hosts
 from tcpdl.wire.text import visible
 
-__all__ = ["Options", "confine", "makeService", "make_daemon"]
+__all__ = ["Options", "advised", "confine", "makeService", "make_daemon"]
 
 _log = Logger()
 
@@ -80,7 +80,7 @@ def confine(daemon: Daemon, options: Options) -> None:
     """
     if options["no-sandbox"]:
         return
-    files = [*options.tls_files(), *options.access_files()]
+    files = [*options.tls_files(), *options.access_files(), *options.files()]
     needs = options.needs(daemon.roots, files, daemon.sockets())
 
     def begin() -> None:

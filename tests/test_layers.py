@@ -56,7 +56,7 @@ LAYERS = {
     "tcpdl.options": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.access", "tcpdl.content"),
-            *("tcpdl.web", "tcpdl.server", "tcpdl.options", "tcpdl.sandbox"),
+            *("tcpdl.web", "tcpdl.server", "tcpdl.options", "tcpdl.sandbox", "tomli"),
         )
     ),
     "tcpdl.daemon": Layer(("twisted", "tcpdl.server")),

@@ -101,6 +101,7 @@ def test_defaults() -> None:
         "link-key": None,
         "insecure-logins": 0,
         "no-sandbox": 0,
+        "config": None,
     }
 
 
@@ -162,6 +163,7 @@ def test_all_given(root: Path) -> None:
         "link-key": None,
         "insecure-logins": 0,
         "no-sandbox": 1,
+        "config": None,
         "listen": ["tcp:1", "unix:2"],
         "http-host": ["files.example", "other.example"],
         **LIMITS,

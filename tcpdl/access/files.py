@@ -109,10 +109,10 @@ class Kept(Generic[_T]):
         return value
 
 
-def read(path: str) -> tuple[bytes, os.stat_result]:
-    """The bytes of a file, and its status. Raises `FileError`."""
+def read(path: str, *, follow: bool = False) -> tuple[bytes, os.stat_result]:
+    """The bytes of a file, and its status; `follow`: though it is a link. Raises `FileError`."""
     try:
-        fd = os.open(path, _FLAGS)
+        fd = os.open(path, _FLAGS & ~os.O_NOFOLLOW if follow else _FLAGS)
     except OSError as error:
         raise FileError(f"{path}: {_reason(error)}") from None
     try:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from twisted.python import usage
 
 import tcpdl
 from tcpdl.options.access import AccessOptions
+from tcpdl.options.configured import ConfiguredOptions
 from tcpdl.options.limits import LimitOptions
+from tcpdl.options.paths import after, of_endpoint
 from tcpdl.options.processes import ProcessOptions
 from tcpdl.options.rates import RateOptions
 from tcpdl.options.sandbox import SandboxOptions
 from tcpdl.options.serving import ServingOptions
+from tcpdl.options.settings import Misconfigured
 from tcpdl.options.tls import TlsOptions
 from tcpdl.wire.text import visible
 
@@ -22,6 +25,7 @@ _MOUNTS = ("mount", "mount-hidden", "mount-symlinks", "mount-rules")
 
 
 class Options(
+    ConfiguredOptions,
     ServingOptions,
     RateOptions,
     TlsOptions,
@@ -30,7 +34,7 @@ class Options(
     ProcessOptions,
     SandboxOptions,
 ):
-    """The daemon's command line."""
+    """The daemon's command line, and what may take its place."""
 
     synopsis = "[options]"
     longdesc = (
@@ -58,6 +62,7 @@ class Options(
             "max-rate-per-connection": "RATE",
         },
         optActions={
+            "config": usage.CompleteFiles(descr="file"),
             "root": usage.CompleteDirs(descr="folder"),
             "state-dir": usage.CompleteDirs(descr="folder"),
             "rules": usage.CompleteFiles(descr="file"),
@@ -74,9 +79,13 @@ class Options(
         multiUse=["listen", "auth", "http-host", *_MOUNTS],
     )
 
-    words: list[str]
-    """The whole configuration as words of a command line, once it has been parsed: what another
-    `Options` makes the same of, whatever its environment is. They may hold secrets."""
+    paths = {
+        "listen": of_endpoint,
+        "auth": after(":", "users", "file"),
+        "mount": after("="),
+        "mount-rules": after("="),
+        "admin": of_endpoint,
+    }
 
     def opt_version(self) -> NoReturn:
         """Print the version of tcpdl and exit."""
@@ -91,27 +100,19 @@ class Options(
         except usage.UsageError as error:
             if self.parent is None:
                 raise
-            leave(f"{error} (see --help)", 2)
+            leave(advised(error, "--help"), 2)
 
-    def read(self, arguments: Any) -> None:
-        """Parse `arguments`. Raises `usage.UsageError`, below twistd too."""
-        self.words = list(arguments)
-        super().parseOptions(self.words)
+    def checks(self) -> Iterable[Callable[[], None]]:
+        yield self.check_serving
+        yield self.check_tls
+        yield self.check_access
 
-    def again(self, environ: Mapping[str, str]) -> Options:
-        """What the same command line means now, with `environ` for the environment.
 
-        Raises `usage.UsageError`.
-        """
-        made = Options()
-        made.parent = self.parent
-        made.read(self.words)
-        return made
-
-    def postOptions(self) -> None:
-        self.check_serving()
-        self.check_tls()
-        self.check_access()
+def advised(error: usage.UsageError, help_: str) -> str:
+    """What is wrong, and where to look if that is the command line."""
+    if isinstance(error, Misconfigured) and not error.on_command_line:
+        return str(error)
+    return f"{error} (see {help_})"
 
 
 def leave(message: str, status: int) -> NoReturn:

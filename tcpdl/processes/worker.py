@@ -40,7 +40,7 @@ class _Options(Options):
     """What the parent's options mean to a worker."""
 
     def __init__(self, kinds: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__({})  # the words have what the environment says
         self._kinds = kinds
 
     def handed_over(self) -> Sequence[str]:
