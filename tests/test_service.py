@@ -66,6 +66,12 @@ LIMITS = {
     "workers": None,
     "hang-seconds": 30,
 }
+MOUNTS: dict[str, Any] = {
+    "mount": {},
+    "mount-hidden": set(),
+    "mount-symlinks": {},
+    "mount-rules": {},
+}
 
 
 def test_defaults() -> None:
@@ -87,6 +93,7 @@ def test_defaults() -> None:
         "no-sendfile": 0,
         "listen": [],
         "http-host": [],
+        **MOUNTS,
         **LIMITS,
         "listen-tls": [],
         "tls": None,
@@ -166,6 +173,7 @@ def test_all_given(root: Path) -> None:
         "config": None,
         "listen": ["tcp:1", "unix:2"],
         "http-host": ["files.example", "other.example"],
+        **MOUNTS,
         **LIMITS,
         "listen-tls": [(3, None)],
         "handed": [],
