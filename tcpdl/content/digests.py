@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcpdl import digest
 from tcpdl.content.source import File
@@ -30,6 +30,16 @@ STEP = 32 * 1024 * 1024
 """Bytes of a whole file hashed at a time: that takes a thread some hundredths of a second."""
 
 _BlockKey = tuple[bytes, int]
+
+
+class Counts(NamedTuple):
+    """What became of digests that were asked for."""
+
+    known: int
+    """They need not be computed."""
+    computed: int
+    hashed: int
+    """Bytes that those are of."""
 
 
 class Digests:
@@ -52,6 +62,8 @@ class Digests:
         self._blocks: OrderedDict[_BlockKey, dict[int, bytes]] = OrderedDict()
         self._count = 0
         self._lock = Lock()
+        self._counts = Counts(0, 0, 0)  # of what threads do; it is set under the lock
+        self._told = 0  # digests that `known` and `known_whole` gave
         self._store: Store | None = None
         if folder is None:
             return
@@ -62,6 +74,11 @@ class Digests:
                 warn(f"digests are kept in memory only: {error}")
         else:
             self._store = Store(folder, warn or (lambda _sentence: None))
+
+    @property
+    def counts(self) -> Counts:
+        """What became of all that was asked for until now."""
+        return self._counts._replace(known=self._counts.known + self._told)
 
     def begin(self) -> None:
         """Open what they are kept in, so that it is known now if that cannot be done. May wait."""
@@ -78,14 +95,18 @@ class Digests:
         """The digest of chunk `index`, if it is in memory. Never waits, not even for a lock."""
         if not file.settled:
             return None
-        return self._recall((_key(file, algorithm), index // BLOCK), index)
+        found = self._recall((_key(file, algorithm), index // BLOCK), index)
+        self._told += found is not None
+        return found
 
     def known_whole(self, file: File, algorithm: int) -> bytes | None:
         """The digest of all bytes of the file, if it is in memory. Waits as little as `known`."""
         # It is asked for with every answer over HTTP, and where nobody lists digests there is none.
         if not self._blocks or not file.settled:
             return None
-        return self._recall(_whole(file, algorithm), 0)
+        found = self._recall(_whole(file, algorithm), 0)
+        self._told += found is not None
+        return found
 
     def hash_whole(self, file: File, algorithm: int) -> Iterator[bytes]:
         """The digest of all bytes of the file, as sha256sum and b3sum print it, as the last thing.
@@ -99,12 +120,15 @@ class Digests:
     def _hash_whole(self, file: File, algorithm: int, state: Any) -> Iterator[bytes]:
         where = _whole(file, algorithm)
         found = self._kept(where, range(1)) if file.settled else {}
-        if 0 not in found:
+        if found:
+            self._tally(known=1)
+        else:
             for offset in range(0, file.size, STEP):
                 if offset:
                     yield b""
                 digest.update_from(state, file.fd, offset, min(STEP, file.size - offset))
             found = {0: state.digest()}
+            self._tally(computed=1, hashed=file.size)
             self._keep(file, where, found)
         yield found[0]
 
@@ -113,8 +137,10 @@ class Digests:
         shift = digest.chunk_shift(file.size)
         if not 0 <= index < digest.chunk_count(file.size, shift):
             raise IndexError(f"a file of {file.size} bytes has no chunk {index}")
-        found = self.known(file, algorithm, index)
+        where = (_key(file, algorithm), index // BLOCK)
+        found = self._recall(where, index) if file.settled else None
         if found is not None:
+            self._tally(known=1)
             return found
         return self._some(file, algorithm, index // BLOCK, range(index, index + 1))[0]
 
@@ -138,14 +164,22 @@ class Digests:
         found = self._kept(where, indexes) if file.settled else {}
         shift = digest.chunk_shift(file.size)
         computed = {}
+        hashed = 0
         for index in indexes:
             if index not in found:
                 offset = index << shift
                 count = min(1 << shift, file.size - offset)
                 computed[index] = digest.digest_of_range(algorithm, file.fd, offset, count)
+                hashed += count
+        self._tally(len(indexes) - len(computed), len(computed), hashed)
         if computed:
             self._keep(file, where, computed)
         return [found[index] if index in found else computed[index] for index in indexes]
+
+    def _tally(self, known: int = 0, computed: int = 0, hashed: int = 0) -> None:
+        with self._lock:
+            was = self._counts
+            self._counts = Counts(was.known + known, was.computed + computed, was.hashed + hashed)
 
     def _keep(self, file: File, where: _BlockKey, computed: dict[int, bytes]) -> None:
         """Keep what was computed just now, if it is sure to be that of the file as it is."""

@@ -34,6 +34,10 @@ REST_SECONDS = 0.5
 """How long the ports are left alone when somebody has come and cannot be accepted: the whole system
 has no descriptors or no memory left, and to ask again at once would be to ask all the time."""
 
+PAUSES = ("rate", "descriptors", "system")
+"""Why ports are left alone: as many were accepted as may be in a second, there is no descriptor for
+another connection, or the system could give none."""
+
 NOTE_SECONDS = 1.0
 """How long between two lines about refusals."""
 
@@ -52,7 +56,10 @@ class Accepting:
         self._burst = max(1.0, rate * BURST_SECONDS)
         self._tokens = self._burst
         self._at = 0.0  # when there were so many
-        self._accepted = 0
+        self.accepted = 0
+        """Connections, those among them for which there was no room."""
+        self.pauses = dict.fromkeys(PAUSES, 0)
+        """How often the ports were left alone, and why."""
         self._readers: dict[Any, _Reader] = {}
         self._timer: IDelayedCall | None = None
         self._closed = False  # nothing is accepted for now
@@ -83,9 +90,9 @@ class Accepting:
         room = self._room()
         if room:
             port.numberAccepts = min(port.numberAccepts, room)
-            before = self._accepted
+            before = self.accepted
             port.doRead()
-            if self._accepted == before:
+            if self.accepted == before:
                 # Unless another process, which listens on the same socket, was faster.
                 if _somebody_waits(port):
                     self._rest()
@@ -96,7 +103,7 @@ class Accepting:
 
     def came(self) -> None:
         """A connection was accepted."""
-        self._accepted += 1
+        self.accepted += 1
         self._tokens -= 1
 
     def refused(self, peer: object, why: str) -> None:
@@ -127,19 +134,20 @@ class Accepting:
 
     def _rest(self) -> None:
         """Leave the ports alone for a while."""
-        self._turn_away()
+        self._turn_away("system")
         if self._timer is None:
             self._timer = self._reactor.callLater(REST_SECONDS, self._open)
 
-    def _turn_away(self) -> None:
+    def _turn_away(self, why: str) -> None:
         if not self._closed:
             self._closed = True
+            self.pauses[why] += 1
             for reader in self._readers.values():
                 self._reactor.removeReader(reader)
 
     def _close(self) -> None:
         """Leave the ports alone until there is room."""
-        self._turn_away()
+        self._turn_away("rate" if self.crowd.room > 0 else "descriptors")
         if self._timer is None and self.crowd.room > 0:
             wanted = max(1.0, self._burst / 10)
             self._timer = self._reactor.callLater((wanted - self._tokens) / self._rate, self._open)

@@ -88,6 +88,8 @@ class Crowd:
         """What other processes have, as far as it is known here."""
         self.on_leave: Callable[[], object] | None = None
         """Is called when a connection has left."""
+        self.full = {"connections": 0, "address": 0, "network": 0}
+        """How often there was no room for another connection, by the limit that was met."""
         self._addresses: dict[bytes, Address] = {}
         self._networks: dict[bytes, int] = {}
 
@@ -146,15 +148,18 @@ class Crowd:
     def _check(self, address: Address) -> None:
         limits, elsewhere, key = self.limits, self.elsewhere, address.key
         if limits.connections and self.connections + elsewhere.connections >= limits.connections:
+            self.full["connections"] += 1
             raise Full(f"there are {limits.connections} connections")
         each = limits.local_address if address.local else limits.per_address
         if each and address.connections + elsewhere.addresses.get(key, 0) >= each:
+            self.full["address"] += 1
             raise Full(f"its address has {each} connections")
         most = limits.local_network if address.local else limits.per_network
         if most:
             net = address.network
             there = self._networks.get(net, 0) + elsewhere.networks.get(net, 0)
             if there >= most:
+                self.full["network"] += 1
                 raise Full(f"its network has {most} connections")
 
     def _count(self, address: Address) -> None:

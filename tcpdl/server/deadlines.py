@@ -1,4 +1,6 @@
-"""Deadlines for any number of connections, kept with one timer. Imports `server.progress`.
+"""Deadlines for any number of connections, kept with one timer.
+
+Imports `server.metrics` and `server.progress`.
 
 Twisted's timers run on the wall clock: set an hour forward, it fires them all; set back, it
 freezes them. `run_on_monotonic_clock` mends that for the reactor as a whole. `Deadlines` then
@@ -17,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from tcpdl.server.metrics import Metrics
 from tcpdl.server.progress import Pace
 
 GRAIN = 0.5
@@ -54,9 +57,16 @@ class Times(NamedTuple):
 class Deadlines:
     """One deadline for each connection that has one."""
 
-    def __init__(self, clock: IReactorTime, times: Times = Times()) -> None:  # noqa: B008
-        """`times` are those that all connections have."""
+    def __init__(
+        self,
+        clock: IReactorTime,
+        times: Times = Times(),  # noqa: B008
+        metrics: Metrics | None = None,
+    ) -> None:
+        """`times` are those that all connections have, and what is counted of them goes to
+        `metrics`."""
         self.times = times
+        self.metrics = metrics or Metrics()
         self._clock = clock
         self._late: deque[tuple[int, set[Overdue]]] = deque()  # rows whose turn is to come
         self._due: dict[Overdue, int] = {}

@@ -44,6 +44,7 @@ class Echo(LingeringProtocol):
         self._rest()
 
     def dataReceived(self, data: bytes) -> None:
+        self.deadlines.metrics.echoed += len(data)
         if self._head is not None:
             data = self._inspect(data)
             if not data:
@@ -88,6 +89,7 @@ class Echo(LingeringProtocol):
         if now - self._silent_since < IDLE_SECONDS:
             self._rest()
         else:
+            self.deadlines.metrics.missed["idle"] += 1
             self.transport.abortConnection()
 
     def _rest(self) -> None:
@@ -113,4 +115,5 @@ class EchoFactory(Factory):
         self.reply = reply
 
     def buildProtocol(self, addr: IAddress | None) -> Echo:  # type: ignore[override]
+        self.deadlines.metrics.connections["echo"] += 1
         return Echo(self)

@@ -124,11 +124,13 @@ class FrontDoor(LingeringProtocol):
         elif self._shaking:
             peer = peer_name(self.transport.getPeer())
             _log.info("{peer} did not finish the TLS handshake in time", peer=peer)
+            self.deadlines.metrics.missed["handshake"] += 1
             self.transport.abortConnection()
         elif self._head:
             self._hand_over(self._raw)
         else:
             _log.info("{peer} sent nothing in time", peer=peer_name(self.transport.getPeer()))
+            self.deadlines.metrics.missed["recognition"] += 1
             self.finish()
 
     def _miss_tls(self) -> None:
@@ -179,10 +181,16 @@ class FrontFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> FrontDoor:
         return FrontDoor(
             self.deadlines,
-            lambda transport: self._spoken(transport).raw.buildProtocol(addr),
-            lambda transport: self._spoken(transport).native.buildProtocol(addr),
-            lambda transport: self._spoken(transport).http.buildProtocol(addr),
+            lambda transport: self._build("raw", transport, addr),
+            lambda transport: self._build("native", transport, addr),
+            lambda transport: self._build("http", transport, addr),
         )
+
+    def _build(self, name: str, transport: Any, addr: IAddress | None) -> Any:
+        """The protocol of the dialect of this name."""
+        self.deadlines.metrics.connections[name] += 1
+        dialect: Dialect = getattr(self._spoken(transport), name)
+        return dialect.buildProtocol(addr)
 
     def _spoken(self, transport: Any) -> Dialects:
         if self.unencrypted is None or encrypted(transport):

@@ -195,7 +195,9 @@ class Http(AnsweringProtocol):
     # Ending.
 
     def late(self) -> None:
-        if self._requests.buffered:
+        within = bool(self._requests.buffered)
+        self.deadlines.metrics.missed["request" if within else "idle"] += 1
+        if within:
             self._refuse(Refusal(408, "the request did not come in time"))
         else:
             self._end()

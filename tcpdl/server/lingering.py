@@ -132,6 +132,7 @@ class LingeringProtocol(Protocol):
             self._progress = Progress(self.deadlines.times.pace)
         seen = self._see()
         if self._progress.is_too_slow(seen):
+            self.deadlines.metrics.missed["stall"] += 1
             self.transport.abortConnection()
         elif anew or seen.taken > self._taken:
             self._taken = seen.taken

@@ -225,7 +225,8 @@ class Listening(Service):
         *others, _reactor = args
         try:
             if door.refuses:
-                transport = plain(*others, self._make_connections())
+                metrics = self._sending.get("metrics")
+                transport = plain(*others, self._make_connections(), metrics=metrics)
             else:
                 transport = kind(*others, self._make_connections(), **self._sending)
         except BaseException:

@@ -90,6 +90,9 @@ class Logins:
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
         self._under_way: dict[bytes, _Task] = {}
         self._said: set[tuple[str, str]] = set()
+        self.right = 0
+        """Logins that were checked, and are somebody's; and nobody's."""
+        self.wrong = 0
         self.takes_passwords = self._takes(IUsernamePassword)
         self.takes_tokens = self._takes(IBearerToken)
 
@@ -153,6 +156,7 @@ class Logins:
         try:
             return await self._check(task, digest, proof, peer)
         except WrongLogin:
+            self.wrong += 1
             where = self._failures.of(address)
             self._failures.say(peer, "anyone", where.failed(self._clock.seconds()))
             if where.tokens_waiting == WAITING_MOST or len(self._under_way) > UNDER_WAY_MOST:
@@ -180,6 +184,7 @@ class Logins:
             try:
                 return await self._check(task, digest, proof, peer)
             except WrongLogin:
+                self.wrong += 1
                 user = printable(proof.user or b"", 64)
                 self._failures.say(peer, user, where.failed(self._clock.seconds()))
                 raise
@@ -207,6 +212,7 @@ class Logins:
                 raise Busy from None
             user = _name(avatar)
             if user is not None:
+                self.right += 1
                 _log.info("{peer} has logged in as {user}", peer=peer, user=printable(user, 64))
                 self._keep(digest, _Kept(user, self._until(), version, was))
                 return user

@@ -181,7 +181,9 @@ class Native(AnsweringProtocol):
     # Ending.
 
     def late(self) -> None:
-        if not self._incoming.between:
+        within = not self._incoming.between
+        self.deadlines.metrics.missed["request" if within else "idle"] += 1
+        if within:
             sentence = "the request did not come in time"
             self._refusal = native.Error(0, native.TOO_SLOW, sentence)
         self._end()

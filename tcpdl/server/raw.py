@@ -83,6 +83,7 @@ class Raw(LingeringProtocol):
     def overdue(self) -> None:
         if self._request is not None:
             _log.info("{peer} sent no request in time", peer=self._peer)
+            self.deadlines.metrics.missed["request"] += 1
             self._stop_asking()
             self.finish()
         else:

@@ -59,6 +59,16 @@ class Threads:
         """How many threads waited at the last look."""
         return self._limit - self._count
 
+    @property
+    def busy(self) -> int:
+        """How many threads do a job now."""
+        return len(self._busy)
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait for a thread."""
+        return len(self._jobs)
+
     def start(self) -> None:
         """From now on, jobs are done."""
         with self._change:

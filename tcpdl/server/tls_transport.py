@@ -67,11 +67,13 @@ class _TlsSpeaking(FileSending):
                 session = self._begin()
             else:
                 self.doRead = super().doRead  # type: ignore[method-assign]
+                self._metrics.received += len(data)
                 if data:
                     self.protocol.dataReceived(data)
                 return None if data else main.CONNECTION_DONE
         if not data:
             return self._cut_off(session)
+        self._metrics.received += len(data)
         return self._received(session, data)
 
     def _begin(self) -> TlsSession:
@@ -90,6 +92,7 @@ class _TlsSpeaking(FileSending):
             return self._failed(session, str(failure))
         self._put(session.take())
         if not established and session.established:
+            self._metrics.handshakes += 1
             self.client_certificate = session.client_certificate()
             listener = IHandshakeListener(self.protocol, None)
             if listener is not None:
@@ -146,6 +149,7 @@ class _TlsSpeaking(FileSending):
             with suppress(OSError):  # what is more than a full buffer will be met again
                 sent = self.socket.send(encrypted)
             self.bytes_sent += sent
+            self._metrics.sent_encrypted += sent
             if share is not None and (asked or sent < len(encrypted)):
                 share.charge(sent if asked else sent - len(encrypted))
         if sent < len(encrypted):
@@ -153,6 +157,12 @@ class _TlsSpeaking(FileSending):
             super()._follow(encrypted[sent:])
         elif self.producer is not None and not self.streamingProducer:
             self.startWriting()  # the base class asks it for more when the socket is ready
+
+    def _count_written(self, sent: int) -> None:
+        if self._session is None:
+            super()._count_written(sent)
+        else:
+            self._metrics.sent_encrypted += sent
 
     def _follow(self, data: bytes) -> None:
         session = self._session
@@ -190,6 +200,8 @@ class _TlsSpeaking(FileSending):
         super()._half_close()
 
     def connectionLost(self, reason: Failure) -> None:
+        if self._session is not None and not self._session.established:
+            self._metrics.handshakes_failed += 1
         self.__dict__.pop("doRead", None)  # which refers to us, so that only a collector would help
         super().connectionLost(reason)
 

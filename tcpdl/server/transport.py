@@ -1,6 +1,7 @@
 """The transport that sends files: a `tcp.Server` that knows `sendfile(2)`.
 
-Imports the modules of `server` that are named `direct`, `outgoing`, `peer`, `shaping`, `warming`.
+Imports the modules of `server` named `direct`, `metrics`, `outgoing`, `peer`, `shaping`, `sockets`
+and `warming`.
 It is set as the documented `Port.transport` after `listen()` returned, and overrides public methods
 only. What it adds to its base class:
 
@@ -18,14 +19,9 @@ buffer with a half-close or a close pending only when nothing is left in that qu
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import socket
-import struct
-import termios
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet import main, tcp, unix
@@ -34,7 +30,9 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tcpdl.server import sockets
 from tcpdl.server.direct import DirectTransport
+from tcpdl.server.metrics import Metrics
 from tcpdl.server.outgoing import FileCutShort, IFileTransport, Outgoing
 from tcpdl.server.peer import network
 from tcpdl.server.shaping import Shaper, Share
@@ -48,10 +46,6 @@ makes thousands of clients take their turns quickly."""
 
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EBUSY}
 _PEER_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, errno.ECONNABORTED}
-
-_TCP_CLOSE = 7  # <netinet/tcp.h>
-_RESET = struct.pack("ii", 1, 0)
-_FLUSH = struct.pack("ii", 0, 0)
 
 SendFile = Callable[[int, int, int, int], int]
 """The signature of `os.sendfile(out_fd, in_fd, offset, count)`."""
@@ -86,14 +80,16 @@ class FileSending(DirectTransport, tcp.Server):
         sendfile: SendFile | None = os.sendfile,
         warmer: Warmer | None = None,
         shaper: Shaper | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """As the base class; `sendfile=None` makes it read and write instead.
 
         With a `warmer` that runs, pages that are not in memory are read in its threads. A
-        `shaper` says when it may send, and how much.
+        `shaper` says when it may send, and how much. What comes and goes is counted in `metrics`.
         """
         self._sendfile = sendfile
         self._warmer = warmer
+        self._metrics = metrics or Metrics()
         super().__init__(sock, protocol, client, server, sessionno, reactor)
         if shaper is not None:
             self._share = shaper.join(self, network(self.getPeer()))
@@ -112,6 +108,7 @@ class FileSending(DirectTransport, tcp.Server):
             return main.CONNECTION_DONE
         if len(data) == self._read_most < self.bufferSize:
             self._read_most *= 4
+        self._metrics.received += len(data)
         self.protocol.dataReceived(data)
         return None
 
@@ -161,6 +158,7 @@ class FileSending(DirectTransport, tcp.Server):
             except OSError:
                 sent = 0  # what is more than a full buffer will be met again, by the reactor
             self.bytes_sent += sent
+            self._metrics.sent_by_copying += sent
             if sent < len(data):
                 if self._share is not None:
                     self._share.charge(sent - len(data))
@@ -184,6 +182,7 @@ class FileSending(DirectTransport, tcp.Server):
         except OSError:
             sent = 0  # as in write
         self.bytes_sent += sent
+        self._metrics.sent_by_copying += sent
         left = []
         for part in parts:
             if sent < len(part):
@@ -225,9 +224,14 @@ class FileSending(DirectTransport, tcp.Server):
         sent = super().writeSomeData(data)
         if isinstance(sent, int):
             self.bytes_sent += sent
+            self._count_written(sent)
             if self._share is not None:
                 self._share.charge(sent)
         return sent
+
+    def _count_written(self, sent: int) -> None:
+        """Bytes have gone out that were in our memory."""
+        self._metrics.sent_by_copying += sent
 
     def doWrite(self) -> Any:
         if self._held or not self._queue:
@@ -236,6 +240,7 @@ class FileSending(DirectTransport, tcp.Server):
         assert isinstance(sending, Outgoing)
         problem = self._send_some(sending)
         if isinstance(problem, FileCutShort):
+            self._metrics.read_errors += 1
             self._queue.popleft()
             self.abortConnection()
             sending.done.errback(problem)
@@ -265,20 +270,10 @@ class FileSending(DirectTransport, tcp.Server):
             super().startWriting()
 
     def unacknowledged(self) -> int:
-        try:
-            if self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
-                return 0
-        except (OSError, AttributeError):
-            return 0  # a Unix socket, whose peer has at once what is sent; or it is closed
-        return self.under_way()
+        return sockets.unacknowledged(self.socket)
 
     def under_way(self) -> int:
-        try:
-            waiting = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4))
-        except (OSError, AttributeError):
-            return 0
-        number: int = struct.unpack("i", waiting)[0]
-        return number
+        return sockets.under_way(self.socket)
 
     def reset_if_lost(self, reset: bool) -> None:
         self._calm = not reset
@@ -287,8 +282,7 @@ class FileSending(DirectTransport, tcp.Server):
         if reset is self._reset:
             return  # at first it is unknown: the listening socket may have handed an option down
         self._reset = reset
-        with suppress(OSError):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if reset else _FLUSH)
+        sockets.reset_when_closed(self.socket, reset)
 
     def _move_bytes(self) -> None:
         """Hand the bytes that followed a file to the base class, and an end that follows them."""
@@ -347,8 +341,10 @@ class FileSending(DirectTransport, tcp.Server):
         if self._sendfile is None or sending.copying:
             data = os.pread(sending.fd, most, sending.offset)
             sent = self.socket.send(data) if data else 0
+            self._metrics.sent_by_copying += sent
         else:
             sent = self._sendfile(self.fileno(), sending.fd, sending.offset, most)
+            self._metrics.sent_by_sendfile += sent
         self.bytes_sent += sent
         if self._share is not None:
             self._share.charge(sent)

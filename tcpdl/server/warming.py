@@ -46,15 +46,18 @@ class Warmer(Service):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._threads = Threads(reactor, "tcpdl-disk", THREADS)
+        self.threads = Threads(reactor, "tcpdl-disk", THREADS)
+        self.reads = 0
+        """How often something was read that was not in memory."""
+        self.bytes_read = 0
 
     def startService(self) -> None:
         super().startService()
-        self._threads.start()
+        self.threads.start()
 
     def stopService(self) -> None:
         super().stopService()
-        self._threads.stop()
+        self.threads.stop()
 
     def warm(self, fd: int, offset: int, count: int, done: Callable[[], None]) -> None:
         """Read `count` bytes from `offset` of the file `fd`, then call `done` in the reactor.
@@ -63,6 +66,8 @@ class Warmer(Service):
         sends the bytes will meet it again. Raises `OSError` if no descriptor is left to read by.
         """
         mine = os.dup(fd)
+        self.reads += 1
+        self.bytes_read += count
 
         def read() -> None:
             try:
@@ -72,4 +77,4 @@ class Warmer(Service):
                 os.close(mine)
                 self._reactor.callFromThread(done)
 
-        self._threads.do(read)
+        self.threads.do(read)

@@ -30,20 +30,20 @@ class Workers(Service):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._threads = Threads(reactor, "tcpdl-work", THREADS, grown=self._grown)
+        self.threads = Threads(reactor, "tcpdl-work", THREADS, grown=self._grown)
         self._to_tell: list[Callable[[], None]] = []
         self._under_way: set[Deferred[Any]] = set()
         self._stopped = False
 
     def startService(self) -> None:
         super().startService()
-        self._threads.start()
+        self.threads.start()
 
     def stopService(self) -> None:
         """Wait for the jobs that are being done. Those that wait are not done any more."""
         super().stopService()
         self._stopped = True
-        self._threads.stop()
+        self.threads.stop()
         for done in list(self._under_way):
             self._finish(done, False, Failure(Stopped()))
 
@@ -67,13 +67,13 @@ class Workers(Service):
             # The traceback of a failure leads back to this frame.
             del result
 
-        self._threads.do(job)
+        self.threads.do(job)
         return done
 
     @property
     def waiting(self) -> int:
         """How many jobs wait for a disk, as far as is known, and have others done beside them."""
-        return self._threads.waiting
+        return self.threads.waiting
 
     def when_more_wait(self, tell: Callable[[], None]) -> None:
         """Call `tell` whenever `waiting` has become more."""
