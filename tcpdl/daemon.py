@@ -1,6 +1,6 @@
 """The daemon: all its ports, and what their connections share.
 
-Imports `tcpdl.server`. `tcpdl.service` makes one of what the options say.
+Imports `tcpdl.server` and `tcpdl.content`. `tcpdl.service` makes one of what the options say.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 
+from tcpdl.content.digests import Digests
 from tcpdl.server import epoll
 from tcpdl.server.accepting import Accepting
 from tcpdl.server.admission import Admission
@@ -23,8 +24,11 @@ from tcpdl.server.changes import Apply, Changes
 from tcpdl.server.crowd import Crowd, Limits
 from tcpdl.server.deadlines import Deadlines, Times, run_on_monotonic_clock
 from tcpdl.server.hangup import Hangups
+from tcpdl.server.lag import LoopLag
 from tcpdl.server.listening import Listening
+from tcpdl.server.metrics import Metrics
 from tcpdl.server.notify import Notifier, Watchdog
+from tcpdl.server.process import ThisProcess
 from tcpdl.server.renewing import Renewing
 from tcpdl.server.shaping import NO_LIMIT, Rates, Shaper
 from tcpdl.server.transfers import Transfers
@@ -37,6 +41,10 @@ class Daemon(MultiService):
 
     credentials: Credentials | None = None
     """What its ports prove themselves with, if they speak TLS."""
+    admission: Admission | None = None
+    """Who may read what, if anybody may not read all."""
+    digests: Digests | None = None
+    """Those of the files that are served."""
 
     def __init__(
         self,
@@ -50,26 +58,33 @@ class Daemon(MultiService):
     ) -> None:
         """`accepts` is how many connections are accepted in a second; 0: any number."""
         super().__init__()
-        self.deadlines = Deadlines(reactor, times)
+        self.metrics = Metrics()
+        self.deadlines = Deadlines(reactor, times, self.metrics)
         self.crowd = Crowd(limits)
         self.transfers = Transfers(reactor)
         """What is being sent, and who wants to know what became of it."""
-        self._accepting = Accepting(reactor, self.crowd, self.deadlines, rate=accepts)
+        self.transfers.on_end.append(self.metrics.ended)
+        self.accepting = Accepting(reactor, self.crowd, self.deadlines, rate=accepts)
         self._reactor = reactor
         self._sendfile = os.sendfile if sendfile else None
         self._connections: Any = None
         self._to_begin: list[Callable[[], None]] = []
         self._to_close: list[Callable[[], None]] = []
-        self._warmer = Warmer(reactor)
+        self.warmer = Warmer(reactor)
         self._shaper = Shaper(rates, reactor) if any(rates) else None
         self.workers = Workers(reactor)
         self.changes = Changes()
         self._notifier = Notifier({})
+        self.lag = LoopLag(reactor)
+        self.addService(self.lag)
+        self.process = ThisProcess()
+        self.at_start(self.process.begin)
+        self.close_at_end(self.process.close)
         self.hangups = Hangups(reactor)
         self.addService(self.hangups)
         self.roots: Sequence[int] = ()
         """Descriptors of the folders that are served."""
-        self.addService(self._warmer)
+        self.addService(self.warmer)
         self.addService(self.workers)
 
     def listen(
@@ -86,11 +101,12 @@ class Daemon(MultiService):
 
         Raises `CannotListen`.
         """
-        sending: dict[str, Any] = {"sendfile": self._sendfile, "warmer": self._warmer}
+        sending: dict[str, Any] = {"sendfile": self._sendfile, "warmer": self.warmer}
         if tls and self.credentials is not None:
             sending["tls"] = self.credentials.context
         sending["shaper"] = self._shaper
-        shared, accepting = self._shared_connections, self._accepting
+        sending["metrics"] = self.metrics
+        shared, accepting = self._shared_connections, self.accepting
         self.addService(Listening(endpoint, factory, shared, accepting, speaks=speaks, **sending))
 
     def encrypt_with(self, credentials: Credentials) -> None:
@@ -104,6 +120,7 @@ class Daemon(MultiService):
     def read_again(self, admission: Admission) -> None:
         """Have files that say who may read what be read again when they change, whether anybody
         asks for something or not, and on SIGHUP."""
+        self.admission = admission
         self.at_start(admission.reload)
         self.hangups.add(admission.reload)
         self.addService(Renewing(admission, self._reactor))

@@ -148,6 +148,7 @@ def _serving(
     )
     _take_credentials(daemon, options)
     digests = Digests(options["state-dir"], warn=_warn)
+    daemon.digests = digests
     daemon.at_start(digests.begin)
     daemon.close_at_end(digests.close)
     native = NativeFactory(

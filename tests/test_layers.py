@@ -59,9 +59,12 @@ LAYERS = {
             *("tcpdl.web", "tcpdl.server", "tcpdl.options", "tcpdl.sandbox", "tomli"),
         )
     ),
-    "tcpdl.daemon": Layer(("twisted", "tcpdl.server")),
+    "tcpdl.daemon": Layer(("twisted", "tcpdl.content", "tcpdl.server")),
     "tcpdl.admin": Layer(
-        ("twisted", "zope", "tcpdl", "tcpdl.server", "tcpdl.daemon", "tcpdl.admin")
+        (
+            *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.daemon"),
+            *("tcpdl.admin", "prometheus_client"),
+        )
     ),
     "tcpdl.ports": Layer(("twisted", "tcpdl.server", "tcpdl.options")),
     "tcpdl.service": Layer(

@@ -1,19 +1,19 @@
 """Where the admin port has its answers from: one process, or the parent of several.
 
 Imports `tcpdl.daemon` and the modules beside it. `daemon_snapshot` and `daemon_status` are what a
-process says of itself; `Provider` is what the admin port asks.
+process says of itself, and `added`, `remains` and `added_status` what becomes of that in a parent;
+`Provider` is what the admin port asks.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-import tcpdl
+from tcpdl.admin.counting import daemon_snapshot
 from tcpdl.admin.snapshot import Snapshot, added, combined, remains
+from tcpdl.admin.status import added_status, daemon_status
 from tcpdl.daemon import Daemon
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "SingleProcess",
     "Snapshot",
     "added",
+    "added_status",
     "combined",
     "daemon_snapshot",
     "daemon_status",
@@ -39,26 +40,7 @@ class Provider(Protocol):
         """What is under way, fit for JSON; see `daemon_status`."""
 
     def health(self) -> tuple[bool, str]:
-        """Whether all is well, and a sentence that says what is not."""
-
-
-def daemon_snapshot(daemon: Daemon) -> Snapshot:
-    """What the process of `daemon` has counted."""
-    times = os.times()
-    return {
-        "tcpdl_connections_open": daemon.crowd.connections,
-        "tcpdl_cpu_seconds_total": times.user + times.system,
-    }
-
-
-def daemon_status(daemon: Daemon) -> dict[str, Any]:
-    """What is under way in the process of `daemon`, fit for JSON."""
-    return {
-        "version": tcpdl.__version__,
-        "time": time.time(),
-        "pid": os.getpid(),
-        "connections": daemon.crowd.connections,
-    }
+        """Whether all is well, and a sentence that says so, or what is not."""
 
 
 class SingleProcess:
@@ -76,4 +58,4 @@ class SingleProcess:
     def health(self) -> tuple[bool, str]:
         if not self._daemon.running:
             return False, "the daemon has not started, or is stopping"
-        return True, "all is well"
+        return True, "the daemon serves"

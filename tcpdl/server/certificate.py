@@ -10,6 +10,7 @@ import os
 import ssl
 import stat
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import NamedTuple, NoReturn
@@ -62,10 +63,12 @@ class Credentials:
         """Raises `BadCertificate`."""
         self._files = files
         self._seen = self._loaded = self._stamps()
-        self._context, self.pin, self._complaints = _load(files)
+        self._context, self.pin, self.ends, self._complaints = _load(files)
 
     pin: str
     """By which a client can know this certificate, whoever signed it."""
+    ends: float
+    """Until when it is valid, in seconds since 1970."""
 
     def begin(self) -> None:
         """Tell the log what the certificate is, and what is not as it should be with it."""
@@ -82,7 +85,7 @@ class Credentials:
         no use, so do those to come, and the log says why."""
         stamps = self._stamps()
         try:
-            self._context, self.pin, self._complaints = _load(self._files)
+            self._context, self.pin, self.ends, self._complaints = _load(self._files)
         except BadCertificate as problem:
             _log.warn("the certificate stays what it was: {why}", why=visible(str(problem)))
         else:
@@ -109,8 +112,8 @@ def _stamp(path: str) -> object:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _load(files: Files) -> tuple[ssl.SSLContext, str, list[str]]:
-    """What the files are good for, the pin, and complaints. Raises `BadCertificate`."""
+def _load(files: Files) -> tuple[ssl.SSLContext, str, float, list[str]]:
+    """What the files are good for, the pin, until when, and complaints. Raises `BadCertificate`."""
     chain = _read(files.certificate)
     at = chain.find(_BEGIN)
     end = chain.find(_END, at)
@@ -135,7 +138,9 @@ def _load(files: Files) -> tuple[ssl.SSLContext, str, list[str]]:
         raise BadCertificate(f"{files.certificate} holds no certificate: {error}") from None
     if files.client_ca is not None:
         _trust(context, files.client_ca)
-    return context, f"sha256:{hashlib.sha256(der).hexdigest()}", _complaints(first, files)
+    pin = f"sha256:{hashlib.sha256(der).hexdigest()}"
+    begins, ends = _validity(first, files)
+    return context, pin, ends.timestamp(), [*_complaints(begins, ends, files)]
 
 
 def _read(path: str) -> str:
@@ -173,21 +178,24 @@ def _trust(context: ssl.SSLContext, client_ca: str) -> None:
     context.verify_mode = ssl.CERT_OPTIONAL
 
 
-def _complaints(certificate: str, files: Files) -> list[str]:
-    """What is not as it should be, but works."""
+def _validity(certificate: str, files: Files) -> tuple[datetime, datetime]:
+    """From when the certificate is valid, and until when. Raises `BadCertificate`."""
     from cryptography import x509
 
-    found = []
-    with suppress(OSError):  # it may be replaced at this moment
-        if os.stat(files.key).st_mode & stat.S_IROTH:
-            found.append(f"{files.key} can be read by all: chmod o-r {files.key}")
     try:
         parsed = x509.load_pem_x509_certificate(certificate.encode("ascii"))
     except ValueError as error:
         raise BadCertificate(f"{files.certificate} is of no use: {error}") from None
+    return parsed.not_valid_before_utc, parsed.not_valid_after_utc
+
+
+def _complaints(begins: datetime, ends: datetime, files: Files) -> Iterator[str]:
+    """What is not as it should be, but works."""
+    with suppress(OSError):  # it may be replaced at this moment
+        if os.stat(files.key).st_mode & stat.S_IROTH:
+            yield f"{files.key} can be read by all: chmod o-r {files.key}"
     now = datetime.fromtimestamp(time.time(), timezone.utc)
-    if parsed.not_valid_after_utc < now:
-        found.append(f"the certificate {files.certificate} ended {parsed.not_valid_after_utc}")
-    elif parsed.not_valid_before_utc > now:
-        found.append(f"the certificate {files.certificate} begins {parsed.not_valid_before_utc}")
-    return found
+    if ends < now:
+        yield f"the certificate {files.certificate} ended {ends}"
+    elif begins > now:
+        yield f"the certificate {files.certificate} begins {begins}"

@@ -7,7 +7,7 @@ connection is another client's than it seemed to be when it came.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tcpdl.server.peer import network
@@ -97,6 +97,10 @@ class Crowd:
     def room(self) -> int:
         """How many connections may come before there is no descriptor for one."""
         return self.places - self.connections if self.places else _ANY
+
+    def addresses(self) -> Iterable[Address]:
+        """Where there are connections from, or refusals."""
+        return self._addresses.values()
 
     def enter(self, peer: object) -> Address:
         """Count a connection that has come from `peer`. Raises `Full`."""

@@ -31,6 +31,8 @@ class Hangups(Service):
         self._calls: list[Callable[[], None]] = []
         self._before: Any = None
         self._terminal = False
+        self.count = 0
+        """How often all that was to be read again was."""
 
     def add(self, call: Callable[[], None]) -> None:
         """Do this, too; to be called before the service starts."""
@@ -60,6 +62,7 @@ class Hangups(Service):
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGHUP)
             return
+        self.count += 1
         self.notifier.reloading()
         try:
             for call in self._calls:

@@ -47,8 +47,11 @@ class ThisProcess:
         """Seconds since the start, whatever became of the system's clock."""
         return time.monotonic() - self._began
 
-    def figures(self) -> Iterator[tuple[str, float]]:
+    def figures(self) -> dict[str, float]:
         """What is known: `memory` in bytes, `cpu` in seconds, `descriptors` and their `limit`."""
+        return dict(self._figures())
+
+    def _figures(self) -> Iterator[tuple[str, float]]:
         times = os.times()
         yield "cpu", times.user + times.system
         with suppress(OSError, ValueError, IndexError):

@@ -13,7 +13,7 @@ from tcpdl.admin.snapshot import Snapshot, added, combined, key, parse, remains
 
 ACCEPTED = "tcpdl_connections_accepted_total"
 OPEN = "tcpdl_connections_open"
-MEMORY = "tcpdl_memory_bytes"
+MEMORY = "tcpdl_resident_memory_bytes"
 
 
 def test_names_and_labels_are_found_again_in_a_key() -> None:
@@ -38,8 +38,8 @@ def test_what_a_process_has_for_itself_is_shown_under_its_name() -> None:
     shown = combined({"worker-1": {MEMORY: 5, OPEN: 1}, "worker-2": {MEMORY: 6}})
     assert shown == {
         OPEN: 1,
-        'tcpdl_memory_bytes{process="worker-1"}': 5,
-        'tcpdl_memory_bytes{process="worker-2"}': 6,
+        f'{MEMORY}{{process="worker-1"}}': 5,
+        f'{MEMORY}{{process="worker-2"}}': 6,
     }
 
 
