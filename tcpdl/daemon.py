@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 
 from tcpdl.content.digests import Digests
@@ -23,6 +23,7 @@ from tcpdl.server.certificate import Credentials
 from tcpdl.server.changes import Apply, Changes
 from tcpdl.server.crowd import Crowd, Limits
 from tcpdl.server.deadlines import Deadlines, Times, run_on_monotonic_clock
+from tcpdl.server.draining import Draining
 from tcpdl.server.hangup import Hangups
 from tcpdl.server.lag import LoopLag
 from tcpdl.server.listening import Listening
@@ -31,6 +32,7 @@ from tcpdl.server.notify import Notifier, Watchdog
 from tcpdl.server.process import ThisProcess
 from tcpdl.server.renewing import Renewing
 from tcpdl.server.shaping import NO_LIMIT, Rates, Shaper
+from tcpdl.server.termination import Termination
 from tcpdl.server.transfers import Transfers
 from tcpdl.server.warming import Warmer
 from tcpdl.server.working import Workers
@@ -68,6 +70,9 @@ class Daemon(MultiService):
         self._reactor = reactor
         self._sendfile = os.sendfile if sendfile else None
         self._connections: Any = None
+        self._draining: Draining | None = None
+        self._drain_seconds = 0.0
+        self._termination: Termination | None = None
         self._to_begin: list[Callable[[], None]] = []
         self._to_close: list[Callable[[], None]] = []
         self.warmer = Warmer(reactor)
@@ -155,11 +160,39 @@ class Daemon(MultiService):
         super().startService()
         self._notifier.ready()
 
+    def drain(self, seconds: float, *, last: bool = False) -> Deferred[None]:
+        """Accept nothing more, and let the connections end: each once it has what it asked for.
+        Those that have not after `seconds` are reset. Fires when all are gone.
+
+        Who waits in the backlog of a port is accepted before it is closed, unless somebody else
+        has opened that, and keeps it for those who come after us; if we are the `last`, nobody
+        does. A daemon that drains already does so for no longer than that.
+        """
+        if self._draining is not None:
+            return self._draining.hasten(seconds)
+        self._draining = Draining(self._reactor, self.deadlines)
+        ports = [service for service in self if isinstance(service, Listening)]
+        return self._draining.begin(seconds, [port.retire(last=last) for port in ports])
+
+    def drain_on_sigterm(self, seconds: float) -> None:
+        """Have SIGTERM `drain` the daemon before it ends; a second one, or SIGINT, ends it at once.
+        For the one daemon of a process."""
+        self._drain_seconds = seconds
+        self._termination = Termination(self._reactor, self._hurry)
+        self.at_start(self._termination.begin)
+        self.close_at_end(self._termination.end)
+
+    def _hurry(self) -> None:
+        if self._draining is not None:
+            self._draining.hasten(0)
+
     def stopService(self) -> Deferred[None]:
         """Stop all, and then close what was given to `close_at_end`."""
         self._notifier.stopping()
-        stopped: Deferred[Any] = maybeDeferred(super().stopService)
-        return stopped.addCallback(lambda _: self._close())
+        drains = self._termination is not None and self._termination.gives_time
+        drained: Deferred[Any] = self.drain(self._drain_seconds) if drains else succeed(None)
+        drained.addCallback(lambda _: super(Daemon, self).stopService())
+        return drained.addCallback(lambda _: self._close())
 
     def at_start(self, begin: Callable[[], None]) -> None:
         """Call `begin` when the daemon starts: what it says comes to the log, privileges have been

@@ -70,6 +70,7 @@ def whole(options: Options, reactor: Any) -> Any:
     daemon = make_daemon(options, reactor)
     daemon.report_to(notifier)
     confine(daemon, options)
+    daemon.drain_on_sigterm(options["drain"])
     return daemon
 
 

@@ -63,6 +63,7 @@ LIMITS = {
     "idle-seconds": 75,
     "min-rate": 500,
     "stall-seconds": 60,
+    "drain": 30,
     "workers": None,
     "hang-seconds": 30,
 }

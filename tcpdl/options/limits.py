@@ -10,6 +10,7 @@ from twisted.python import usage
 from tcpdl.options.reading import number
 from tcpdl.server.crowd import Limits
 from tcpdl.server.deadlines import Times
+from tcpdl.server.draining import DRAIN_SECONDS
 from tcpdl.server.progress import Pace
 
 _MOST = 10**9
@@ -102,6 +103,14 @@ class LimitOptions(usage.Options):
             int(_TIMES.pace.seconds),
             "Seconds over which that is measured.",
             _seconds("stall-seconds", 5),
+        ],
+        [
+            "drain",
+            None,
+            DRAIN_SECONDS,
+            "Seconds for which SIGTERM lets clients have what they asked for; a second one, or "
+            "SIGINT, ends at once.",
+            _seconds("drain", 0),
         ],
     ]
 

@@ -104,11 +104,11 @@ class Process(ProcessProtocol):
         self.drains = True
         self.channel.tell("end")
 
-    def drain(self, seconds: float) -> None:
+    def drain(self, seconds: float, *, last: bool) -> None:
         """Tell it to accept nothing more, to give its clients what they have asked for within so
-        many seconds, and to end."""
+        many seconds, and to end. Nobody has its sockets any more if it is the `last`."""
         self.drains = True
-        self.channel.tell("drain", seconds=seconds)
+        self.channel.tell("drain", seconds=seconds, last=last)
 
     def kill(self, why: str = "") -> None:
         """Have the system end it."""

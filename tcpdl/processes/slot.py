@@ -144,7 +144,7 @@ class Slot:
             draining = [one for one in self.before if one.running]
             for old in draining[:-DRAINING_MOST]:
                 self._end(old)
-        process.drain(seconds)
+        process.drain(seconds, last=self._stopping)
         self._kill_after(process, seconds + MORE_SECONDS)
 
     def _end(self, process: Process) -> None:

@@ -59,13 +59,14 @@ class Worker:
         self._alive = LoopingCall(self._say)
         self._alive.clock = reactor
         channel.on("serve", self._serve)
-        channel.on("drain", lambda content: self.drain(float(content["seconds"])))
+        channel.on("drain", self._told_to_drain)
         channel.on("end", lambda _: self.end())
         channel.on_close = self._alone
 
-    def drain(self, seconds: float | None = None) -> None:
+    def drain(self, seconds: float | None = None, *, last: bool = False) -> None:
         """Accept nothing more, give clients what they have asked for within so many seconds, and
-        end; the options say how many, if nobody does."""
+        end; the options say how many, if nobody does. As `Daemon.drain` has it, `last` says that
+        nobody accepts after this one."""
         if self._daemon is None or self._options is None:
             self.end()
             return
@@ -74,10 +75,13 @@ class Worker:
         self._ending = True
         self._channel.tell("draining")
         if seconds is None:
-            seconds = float(self._options.get("drain", 0) or 0)
-        drained = _drain(self._daemon, seconds, self._reactor)
+            seconds = float(self._options["drain"])
+        drained = self._daemon.drain(seconds, last=last)
         drained.addErrback(lambda failure: _log.failure("unexpected error", failure))
         drained.addCallback(lambda _: self.end())
+
+    def _told_to_drain(self, content: dict[str, Any]) -> None:
+        self.drain(float(content["seconds"]), last=bool(content["last"]))
 
     def end(self) -> None:
         """End at once."""
@@ -122,26 +126,6 @@ class Worker:
         signal.alarm(END_SECONDS)
         self.end()
         self._reactor.stop()
-
-
-def _drain(daemon: Any, seconds: float, reactor: Any) -> Deferred[None]:
-    if hasattr(daemon, "drain"):
-        drained: Deferred[None] = daemon.drain(seconds)
-        return drained
-    done: Deferred[None] = Deferred()
-    end = reactor.seconds() + seconds
-    for service in daemon:
-        if isinstance(service, Listening):
-            service.disownServiceParent()
-
-    def look() -> None:
-        if daemon.crowd.connections == 0 or reactor.seconds() >= end:
-            done.callback(None)
-        else:
-            reactor.callLater(0.1, look)
-
-    look()
-    return done
 
 
 def _nothing() -> None:

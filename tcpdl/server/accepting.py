@@ -10,6 +10,7 @@ import select
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -84,6 +85,29 @@ class Accepting:
         if not self._readers and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def finish(self, port: Any, most: int) -> Deferred[None]:
+        """Accept on `port` what has come to it, `most` at most, and then no more. Fires when that
+        is so."""
+        done: Deferred[None] = Deferred()
+        is_open = port in self._readers
+        self.stop(port)
+        if is_open:
+            self._accept_rest(port, most, done)
+        else:
+            done.callback(None)
+        return done
+
+    def _accept_rest(self, port: Any, left: int, done: Deferred[None]) -> None:
+        room = max(0, min(AT_ONCE, self.crowd.room, left))
+        before = self._accepted
+        if room:
+            port.numberAccepts = room
+            port.doRead()
+        if room and self._accepted - before >= room:
+            self._reactor.callLater(0, self._accept_rest, port, left - room, done)
+        else:
+            done.callback(None)
 
     def accept(self, port: Any) -> None:
         """Accept what has come to `port`, as far as there is room."""

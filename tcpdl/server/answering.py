@@ -20,8 +20,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import direct
-from tcpdl.server.lingering import LingeringProtocol
+from tcpdl.server.direct import direct, unread
+from tcpdl.server.lingering import LAST_SECONDS, LingeringProtocol
 from tcpdl.server.peer import is_near, peer_name
 from tcpdl.server.working import Stopped
 
@@ -100,6 +100,11 @@ class AnsweringProtocol(LingeringProtocol):
         if self._lost:
             raise Gone
 
+    @property
+    def over(self) -> bool:
+        """The daemon ends, and of what this client has sent, nothing is left to be read."""
+        return self.deadlines.draining and not unread(self.transport)
+
     # Time.
 
     def wait_for(self, seconds: float) -> None:
@@ -109,6 +114,12 @@ class AnsweringProtocol(LingeringProtocol):
         if self._resting:
             # What came was answered: so there is something to look at.
             self._watch(self.deadlines.times.pace.look)
+
+    def wait_shortly(self) -> None:
+        """All is answered, and the daemon ends: what the client had sent by then will come now."""
+        self._since, self._limit = self.deadlines.now(), LAST_SECONDS
+        self._resting = False
+        self.deadlines.set(self, LAST_SECONDS)
 
     def late(self) -> None:
         """The client did nothing for as long as it may."""

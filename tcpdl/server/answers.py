@@ -84,6 +84,7 @@ class Connection(Protocol):
 
     transport: Any
     algorithm: int
+    loss: str
 
     @property
     def peer(self) -> str: ...
@@ -160,7 +161,9 @@ class Answers:
             self._connection.send(Error(request.id, code, str(problem)))
             said = f"was refused: {problem}"
         except (Gone, FileCutShort, ConnectionDone, ConnectionLost, ConnectionAborted) as problem:
-            self._log(what, request.name, f"was broken off: {problem or 'the connection was lost'}")
+            cut = isinstance(problem, FileCutShort)
+            why = problem if cut else self._connection.loss
+            self._log(what, request.name, f"was broken off: {why}")
             raise Gone from None
         self._log(what, request.name, said)
 

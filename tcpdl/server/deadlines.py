@@ -67,12 +67,15 @@ class Deadlines:
         `metrics`."""
         self.times = times
         self.metrics = metrics or Metrics()
+        self.draining = False
+        """The daemon ends: each connection lasts until it has what it has asked for."""
         self._clock = clock
         self._late: deque[tuple[int, set[Overdue]]] = deque()  # rows whose turn is to come
         self._due: dict[Overdue, int] = {}
         self._rows: dict[int, set[Overdue]] = {}
         self._timer: IDelayedCall | None = None
         self._turns: deque[Deferred[None]] = deque()
+        self._empty: Deferred[None] | None = None
 
     def set(self, who: Overdue, seconds: float) -> None:
         """Call `who.overdue()` in `seconds` from now, and forget the deadline it had."""
@@ -118,6 +121,27 @@ class Deadlines:
         tick = self._due.pop(who, None)
         if tick is not None:
             self._leave_row(who, tick)
+        if self._empty is not None and not self._due:
+            # Another one may be about to take over this connection.
+            self._clock.callLater(0, self._say_if_empty)
+
+    def all(self) -> list[Overdue]:
+        """All that have a deadline."""
+        return list(self._due)
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires once nobody has a deadline any more."""
+        if self._empty is None:
+            self._empty = Deferred()
+        done: Deferred[None] = Deferred()
+        self._empty.chainDeferred(done)
+        self._say_if_empty()
+        return done
+
+    def _say_if_empty(self) -> None:
+        if not self._due and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
 
     def _leave_row(self, who: Overdue, tick: int) -> None:
         row = self._rows.get(tick)  # none, if the sweep has just taken it

@@ -5,6 +5,8 @@ Imports `server.crowd` and Twisted.
 
 from __future__ import annotations
 
+import fcntl
+import termios
 from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.interfaces import ISSLTransport
@@ -132,6 +134,17 @@ def encrypted(transport: Any) -> bool:
     if isinstance(below, DirectTransport) and below.secure:
         return True
     return bool(ISSLTransport.providedBy(transport))
+
+
+def unread(transport: Any) -> bool:
+    """Whether the kernel has bytes of the client that were not read yet."""
+    below = wire(transport)
+    try:
+        return isinstance(below, DirectTransport) and any(
+            fcntl.ioctl(below.fileno(), termios.FIONREAD, bytes(4))  # type: ignore[attr-defined]
+        )
+    except (OSError, ValueError):
+        return False  # it is closed
 
 
 def reset_if_lost(transport: Any, reset: bool) -> None:

@@ -6,10 +6,11 @@ Imports `wire.recognise`, `server.lingering` and `server.deadlines`.
 from __future__ import annotations
 
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.python.failure import Failure
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import reset_if_lost
+from tcpdl.server.direct import reset_if_lost, unread
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.wire.recognise import http_request, target_began
 
@@ -96,9 +97,33 @@ class Echo(LingeringProtocol):
         """Look again whether there is something to be taken: the echo of each byte is owed."""
         self.deadlines.set(self, self.deadlines.times.pace.look)
 
+    def drain(self) -> None:
+        """Send back what has come, and end."""
+        if self._finishing:
+            super().drain()
+        elif unread(self.transport):
+            self.dataReceived = self._last_received  # type: ignore[method-assign]
+        else:
+            self._send_the_rest()
+
+    def _last_received(self, data: bytes) -> None:
+        if self._finishing:
+            self.discard(data)
+            return
+        Echo.dataReceived(self, data)
+        if not unread(self.transport):
+            self._send_the_rest()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.__dict__.pop("dataReceived", None)  # which refers to us
+        super().connectionLost(reason)
+
     def readConnectionLost(self) -> None:
         """The client has sent all: send back what is left, then end as well."""
         super().readConnectionLost()
+        self._send_the_rest()
+
+    def _send_the_rest(self) -> None:
         self.transport.unregisterProducer()
         if self._held:
             self.transport.write(self._held if self.factory.reply is None else self.factory.reply)

@@ -118,6 +118,12 @@ class FrontDoor(LingeringProtocol):
         else:
             super().connectionLost(reason)
 
+    def drain(self) -> None:
+        if self._finishing:
+            super().drain()
+        elif not (self._head or self._shaking):
+            self.expect_request()
+
     def overdue(self) -> None:
         if self._finishing:
             super().overdue()
@@ -128,6 +134,8 @@ class FrontDoor(LingeringProtocol):
             self.transport.abortConnection()
         elif self._head:
             self._hand_over(self._raw)
+        elif self.deadlines.draining:
+            self.transport.abortConnection()  # a clean end might tell it that there is no such file
         else:
             _log.info("{peer} sent nothing in time", peer=peer_name(self.transport.getPeer()))
             self.deadlines.metrics.missed["recognition"] += 1

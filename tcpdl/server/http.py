@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from tcpdl.server.access import AccessLog
 from tcpdl.server.answering import IN_A_ROW_MOST, AnsweringProtocol, Gone
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import reset_if_lost
+from tcpdl.server.direct import reset_if_lost, unread
 from tcpdl.server.http_exchange import Exchange, Work
 from tcpdl.server.peer import named
 from tcpdl.web import fields
@@ -107,7 +107,8 @@ class Http(AnsweringProtocol):
     def _begin(self, request: Request) -> None:
         self._begun = False
         self._left -= 1
-        self.keep_alive = request.keep_alive and self._left != 0
+        ends = self._left == 0 or self.deadlines.draining
+        self.keep_alive = request.keep_alive and not ends
         exchange = Exchange(self, request)
         work: Work | None = None
         try:
@@ -157,7 +158,10 @@ class Http(AnsweringProtocol):
             self._end()
         elif self._requests.between:
             self._begun = False
-            self.wait_for(self.deadlines.times.idle)
+            if self.over:
+                self._end()
+            else:
+                self.wait_for(self.deadlines.times.idle)
         elif not self._begun:
             self._begun = True
             self.wait_for(self.deadlines.times.head)
@@ -193,6 +197,15 @@ class Http(AnsweringProtocol):
         self.factory.access.note(f"{named(self.peer, user)} {shown} {status} {count}")
 
     # Ending.
+
+    def drain(self) -> None:
+        if self._answering or self._ended or not self._requests.between:
+            super().drain()
+        elif unread(self.transport) or self.owes():
+            self.wait_shortly()
+        else:
+            self._ended = True
+            self.transport.loseConnection()
 
     def late(self) -> None:
         within = bool(self._requests.buffered)

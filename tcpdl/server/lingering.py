@@ -30,6 +30,12 @@ ACK_SECONDS = 0.5
 """The first look when all that is missing is word that the last bytes have arrived; each that finds
 nothing new doubles it."""
 
+LAST_SECONDS = 1.0
+"""How long a client that is connected has to ask for something once the daemon ends."""
+
+DRAINED = "the daemon ended, and waited no longer (--drain)"
+"""Why a client did not get all that it had asked for."""
+
 LINGER_BYTES = 1024 * 1024
 """How many bytes of a client are read only to be thrown away. More are left unread."""
 
@@ -40,12 +46,15 @@ class LingeringProtocol(Protocol):
 
     A subclass calls `owe` when it begins to send, `finish` after it has written all, and hands
     to `discard` what arrives and is no longer wanted. It may override `overdue` for deadlines of
-    its own.
+    its own, and `drain` for an end of its own.
     """
 
     transport: Any
     peer_ended = False
     """The client has half-closed: it sends nothing more, and may well still read."""
+
+    loss = "the connection was lost"
+    """Why the client did not get all, if the connection was."""
 
     since: float | None = None
     """When the connection was made, if this is not the first protocol on it."""
@@ -64,6 +73,8 @@ class LingeringProtocol(Protocol):
         """Its first request must come within `deadlines.times.request` of the connection."""
         since = self.deadlines.now() if self.since is None else self.since
         left = since + self.deadlines.times.request - self.deadlines.now()
+        if self.deadlines.draining:
+            left = min(left, LAST_SECONDS)
         self.deadlines.set(self, max(left, 0))
 
     def promise(self) -> None:
@@ -85,6 +96,16 @@ class LingeringProtocol(Protocol):
             self.transport.loseConnection()
         else:
             self.transport.loseWriteConnection()
+
+    def drain(self) -> None:
+        """The daemon ends: so does the connection, once the client has what it has asked for."""
+        if self._half_closed:
+            self._watch(ACK_SECONDS)
+
+    def cut(self) -> None:
+        """The daemon ends, and waits no longer."""
+        self.loss = DRAINED
+        self.transport.abortConnection()
 
     def discard(self, data: bytes) -> None:
         """Throw away bytes that nobody asked for; past `LINGER_BYTES`, leave them unread."""
@@ -141,7 +162,8 @@ class LingeringProtocol(Protocol):
                 soon = SOON if anew and not (seen.under_way or seen.waiting) else 1
                 self._watch(self.deadlines.times.pace.look * soon)
             else:
-                self._watch(ACK_SECONDS if self.peer_ended else LINGER_SECONDS)
+                ends = self.peer_ended or self.deadlines.draining
+                self._watch(ACK_SECONDS if ends else LINGER_SECONDS)
         else:
             self._watch(2 * self._next_look)
 

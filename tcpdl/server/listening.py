@@ -25,6 +25,7 @@ from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
 from tcpdl.server.accepting import Accepting, Door
+from tcpdl.server.adopting import Adopted
 from tcpdl.server.busy import Busy
 from tcpdl.server.tls_transport import TlsFileTransport, UNIXTlsFileTransport
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
@@ -166,6 +167,7 @@ class Listening(Service):
         self._make_connections = connections
         self._accepting = accepting
         self._speaks = speaks
+        self._kept = isinstance(endpoint, Adopted)  # by whoever opened it
         self._sending = sending
         failures: list[Failure] = []
         self._opening: Deferred[Any] = endpoint.listen(factory)
@@ -183,6 +185,17 @@ class Listening(Service):
         """Close the port. Connections that are open stay so."""
         super().stopService()
         return self._opening.addCallback(self._stop)
+
+    def retire(self, *, last: bool) -> Deferred[None]:
+        """Close the port, and turn away none of its clients: whoever is in its backlog is accepted,
+        unless somebody else keeps it, and we are not the `last`. Fires when it is closed."""
+        return self._opening.addCallback(self._retire, last)
+
+    def _retire(self, port: Any, last: bool) -> Any:
+        if not isinstance(port, tcp.Port) or (self._kept and not last):
+            return self._stop(port)
+        finished = self._accepting.finish(port, BACKLOG)
+        return finished.addCallback(lambda _: self._stop(port))
 
     def _start(self, port: Any) -> Any:
         if isinstance(port, tcp.Port):

@@ -28,6 +28,7 @@ from tcpdl.server.direct import direct
 from tcpdl.server.working import Workers
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
+from tcpdl.wire.goaway import GoAway
 from tcpdl.wire.login import Login
 from tcpdl.wire.native import Answer, ProtocolError, Request
 
@@ -44,6 +45,8 @@ class Native(AnsweringProtocol):
     """One connection: any number of requests."""
 
     factory: NativeFactory
+
+    _said_goodbye = False
 
     def __init__(self, factory: NativeFactory) -> None:
         super().__init__(factory.deadlines)
@@ -77,7 +80,7 @@ class Native(AnsweringProtocol):
             self._answering = True
             self.owe()
             Deferred.fromCoroutine(self._answer_all()).addErrback(self._failed)
-        elif self._refusal is not None:
+        elif self._refusal is not None or self._may_end:
             self._end()
         elif not (self._begun or self._incoming.between):
             self._wait()
@@ -151,7 +154,7 @@ class Native(AnsweringProtocol):
         self._answering = False
         if self._lost or self._ended:
             return
-        if self.peer_ended or self._refusal is not None or self._left == 0:
+        if self.peer_ended or self._refusal is not None or self._left == 0 or self._may_end:
             self._end()
         else:
             self._wait()
@@ -169,8 +172,10 @@ class Native(AnsweringProtocol):
         if not self._lost:
             self.transport.abortConnection()
 
-    def send(self, *messages: Answer) -> None:
-        """Send `messages`, in one write."""
+    def send(self, *messages: Answer | GoAway) -> None:
+        """Send `messages`, in one write; if the daemon ends, that it does so before them."""
+        if self.deadlines.draining:
+            messages = (*self._goodbye(), *messages)
         parts = [part for one in messages for part in native.parts(one)]
         if direct(self.transport) is not None:
             self.transport.writeSequence(parts)
@@ -179,6 +184,23 @@ class Native(AnsweringProtocol):
             self.transport.write(b"".join(parts))
 
     # Ending.
+
+    def drain(self) -> None:
+        if self._ended:
+            super().drain()
+        elif self._answering:
+            # What has come is answered; what comes now is for another connection.
+            left = 1 + sum(not isinstance(one, Login) for one in self._requests)
+            self._left = left if self._left < 0 else min(left, self._left)
+        elif self._may_end:
+            self._end()
+        elif self._incoming.between:
+            self.wait_shortly()
+
+    @property
+    def _may_end(self) -> bool:
+        """The daemon ends, and this client has asked for nothing more."""
+        return self.over and self._incoming.between
 
     def late(self) -> None:
         within = not self._incoming.between
@@ -198,7 +220,14 @@ class Native(AnsweringProtocol):
             if not self.algorithm:
                 self.transport.write(native.preface(0))
             self.send(self._refusal)
+        elif self.algorithm and (self._left == 0 or self.deadlines.draining):
+            self.send(*self._goodbye())
         self.finish()
+
+    def _goodbye(self) -> tuple[GoAway, ...]:
+        """What says that no more requests are answered here, unless that was said."""
+        said, self._said_goodbye = self._said_goodbye, True
+        return () if said else (GoAway(),)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._requests.clear()

@@ -80,8 +80,17 @@ class Raw(LingeringProtocol):
             self._stop_asking()
             self.finish()  # it came and went without a word, as a port check does
 
-    def overdue(self) -> None:
+    def drain(self) -> None:
         if self._request is not None:
+            self.expect_request()
+        else:
+            super().drain()
+
+    def overdue(self) -> None:
+        if self._request is not None and self.deadlines.draining:
+            self._stop_asking()
+            self.transport.abortConnection()  # a clean end would say that there is no such file
+        elif self._request is not None:
             _log.info("{peer} sent no request in time", peer=self._peer)
             self.deadlines.metrics.missed["request"] += 1
             self._stop_asking()
@@ -131,7 +140,7 @@ class Raw(LingeringProtocol):
             if isinstance(result, int):
                 why: object = "it was written over meanwhile"
             elif result.check(ConnectionDone, ConnectionLost, ConnectionAborted):
-                why = "the connection was lost"
+                why = self.loss
             else:
                 why = result.value
             self.transport.abortConnection()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from tcpdl.wire.goaway import GoAway
 from tcpdl.wire.login import Login
 from tcpdl.wire.native import (
     FATAL,
@@ -105,6 +106,8 @@ class Incoming:
         self.payload = 0
         """Bytes of a run that are still to come: to be had from `take`, or, once that gives none,
         from the connection itself, and then to be reported to `passed`."""
+        self.going_away = False
+        """The peer has said that it answers no more requests on this connection."""
         self._state = state
         self._id = -1  # of the answer that is under way
         self._buffer = bytearray()
@@ -221,6 +224,7 @@ class Incoming:
             if length > OPTIONAL_MOST:
                 raise ProtocolError(f"an optional message of {length} bytes")
             self._skip = length
+            self.going_away = self.going_away or kind is GoAway
             return None
         if kind is None:
             raise ProtocolError(f"a message of the unknown type {number:#04x}")

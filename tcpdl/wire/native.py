@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple, Protocol
 
-from tcpdl.wire import login
+from tcpdl.wire import goaway, login
 from tcpdl.wire.names import MAX_NAME
 
 MAGIC = b"\0tcpdl"
@@ -436,6 +436,7 @@ FORMS: dict[type[Message], Form] = {
     End: Form(0x4E, 8, 256),
     Error: Form(0x4F, 2, 2 + SENTENCE_MOST),
     login.Login: Form(OPTIONAL, 2, 1 + login.PROOF_MOST),
+    goaway.GoAway: Form(OPTIONAL + 1, 0, goaway.BODY_MOST),
 }
 """All messages. `FileInfo` and `End` may become longer: what is not known of them is skipped."""
 
