@@ -24,7 +24,7 @@ from tcpdl.processes.channel import Channel, connect
 from tcpdl.processes.events import Sender
 from tcpdl.processes.process import CHANNEL_FD, PROTOCOL
 from tcpdl.processes.sockets import Handed, adopt_handed
-from tcpdl.server.listening import CannotListen, Listening
+from tcpdl.server.listening import CannotListen
 from tcpdl.service import Options, confine, make_daemon
 
 ALIVE_SECONDS = 1.0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tcpdl.wire.exchange import FOLLOWS, Incoming, State
+from tcpdl.wire.goaway import GoAway
 from tcpdl.wire.login import TOKEN, Login
 from tcpdl.wire.native import (
     ABSENT,
@@ -139,7 +140,7 @@ LENGTHS = {
 
 def test_lengths() -> None:
     assert list(LENGTHS) == KINDS
-    assert {kind: form[1:] for kind, form in FORMS.items()} == LENGTHS
+    assert {kind: form[1:] for kind, form in FORMS.items()} == {**LENGTHS, GoAway: (0, 256)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,6 +165,19 @@ def test_lengths_are_judged_by_the_header(kind: type[Any]) -> None:
 @pytest.mark.parametrize("state", State)
 def test_unknown_type(state: State, number: int) -> None:
     assert f"{number:#04x}" in refused(arrived(state), header(number, 40))
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("body", [b"", b"more of a later version"])
+def test_a_server_that_goes_away_says_so_between_any_two_messages(
+    state: State, body: bytes
+) -> None:
+    incoming = arrived(state)
+    assert not incoming.going_away
+    incoming.feed(header(FORMS[GoAway].type, len(body)) + body)
+    assert incoming.next() is None
+    assert incoming.going_away
+    assert incoming.state is state
 
 
 @pytest.mark.parametrize("number", [0x01, 0x41, OPTIONAL])
