@@ -100,11 +100,11 @@ class Accepting:
 
     def _accept_rest(self, port: Any, left: int, done: Deferred[None]) -> None:
         room = max(0, min(AT_ONCE, self.crowd.room, left))
-        before = self._accepted
+        before = self.accepted
         if room:
             port.numberAccepts = room
             port.doRead()
-        if room and self._accepted - before >= room:
+        if room and self.accepted - before >= room:
             self._reactor.callLater(0, self._accept_rest, port, left - room, done)
         else:
             done.callback(None)
