@@ -21,6 +21,8 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from tcpdl.options.daemon import Options
+from tcpdl.processes.confining import restrict_parent
+from tcpdl.processes.counting import Counting
 from tcpdl.processes.process import CannotStart, Order, Process, spawn
 from tcpdl.processes.slot import Slot
 from tcpdl.processes.sockets import Shared, close, open_shared
@@ -84,12 +86,17 @@ class Parent(MultiService):
         self._first = options
         self._ports = ports
         self._directory = os.getcwd()
-        self._looks = LoopingCall(self._look)
-        self._looks.clock = reactor
+        self.counting = Counting(self.slots, reactor)
+        self.on_spawn: list[Callable[[Process], object]] = [self.counting.follow, self._follow]
+        """Are called with each worker that is started, before it says anything: to have it tell
+        more (`process.channel.on`), or to tell it more, once it serves."""
+        self._looks = _calling(self._look, reactor)
+        self._pings = _calling(self._ping, reactor)
         self._to_begin: list[Callable[[], None]] = []
         self._reloading = False
         self._once_more = False
         self._complete = False
+        self._was_complete = False
         self._signals: dict[int, Any] = {}
         hangups = Hangups(reactor)
         hangups.add(self.reload)
@@ -107,6 +114,8 @@ class Parent(MultiService):
         self._hangups.begin()
         for begin in self._to_begin:
             begin()
+        if not self.options["no-sandbox"]:
+            _log.info("{outcome}", outcome=str(restrict_parent()))
         super().startService()
         # Once the reactor runs, it hears of processes that end.
         self._reactor.callWhenRunning(self._begin)
@@ -114,8 +123,10 @@ class Parent(MultiService):
     def stopService(self) -> Deferred[Any]:
         """Have all workers drain, and end. A further signal ends them at once."""
         super().stopService()
-        if self._looks.running:
-            self._looks.stop()
+        self._notifier.stopping(self._drain_seconds())
+        for call in (self._looks, self._pings):
+            if call.running:
+                call.stop()
         close(self.shared, self._ports)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._signals[number] = signal.signal(number, self._heard_again)
@@ -141,6 +152,7 @@ class Parent(MultiService):
             if options[name] != self._first[name]:
                 _log.warn("{option} has changed; it takes effect at a restart", option=name)
         self._reloading = True
+        self._notifier.reloading()
         before, self.options = self.options, options
         prepared = [slot.prepare() for slot in self.slots]
         self.options = before  # for those that take a dead one's place meanwhile
@@ -148,6 +160,8 @@ class Parent(MultiService):
 
     def _prepared(self, results: list[tuple[bool, Any]], options: Options) -> None:
         self._reloading = False
+        if self.running:
+            self._notifier.ready(self._says())
         failures = [result for succeeded, result in results if not succeeded]
         if failures or not self.running:
             for slot in self.slots:
@@ -172,23 +186,45 @@ class Parent(MultiService):
         for slot in self.slots:
             slot.begin()
         self._looks.start(LOOK_SECONDS, now=False)
+        if self._notifier.watchdog is not None:
+            self._pings.start(self._notifier.watchdog / 2)
 
     def _look(self) -> None:
         for slot in self.slots:
             slot.look()
 
+    def _ping(self) -> None:
+        # If no worker answers any more, this is not what the service manager wants to have running.
+        if any(slot.answers for slot in self.slots):
+            self._notifier.ping()
+
     def _changed(self) -> None:
+        if not self.running:
+            return
         complete = all(slot.serves for slot in self.slots)
         if complete and not self._complete:
             _log.info("{count} workers serve", count=len(self.slots))
+            if not self._was_complete:
+                self._was_complete = True
+                self._notifier.ready()
         self._complete = complete
+        self._notifier.status(self._says())
+
+    def _says(self) -> str:
+        count = sum(slot.serves for slot in self.slots)
+        of = "" if count == len(self.slots) else f" of {len(self.slots)}"
+        return f"{count}{of} workers serve"
+
+    def _follow(self, process: Process) -> None:
+        slot = self.slots[process.number]
+        process.channel.on("draining", lambda _: slot.retire(process))
 
     def _starting(self, number: int) -> Callable[[], Process]:
         def start() -> Process:
             order = Order(self.options.words, self._directory, type(self._reactor).__module__)
-            name = f"worker-{number + 1}"
-            process = spawn(self._reactor, name, order, number, len(self.slots), self.shared)
-            process.channel.on("draining", lambda _: self.slots[number].retire(process))
+            process = spawn(self._reactor, order, number, len(self.slots), self.shared)
+            for call in self.on_spawn:
+                call(process)
             return process
 
         return start
@@ -204,5 +240,12 @@ class Parent(MultiService):
             slot.end()
 
     def _stopped(self, result: object) -> None:
+        self._notifier.close()
         for number, before in self._signals.items():
             signal.signal(number, before)
+
+
+def _calling(call: Callable[[], None], clock: Any) -> LoopingCall:
+    looping = LoopingCall(call)
+    looping.clock = clock
+    return looping

@@ -62,9 +62,10 @@ class Order(NamedTuple):
 class Process(ProcessProtocol):
     """A worker."""
 
-    def __init__(self, name: str, clock: Any) -> None:
-        """`clock` is an `IReactorTime`."""
-        self.name = name
+    def __init__(self, number: int, clock: Any) -> None:
+        """`number` is that of its place, from 0; `clock` is an `IReactorTime`."""
+        self.number = number
+        self.name = name = f"worker-{number + 1}"
         self._clock = clock
         self.channel = Channel(name)
         self.pid = 0
@@ -87,7 +88,6 @@ class Process(ProcessProtocol):
             ("ready", self._is_ready),
             ("failed", self._failed),
             ("log", self._logs),
-            ("alive", lambda content: None),
         ):
             self.channel.on(kind, call)
         self.channel.on_sign = self._sign
@@ -188,13 +188,13 @@ def _how(error: Any) -> str:
 
 
 def spawn(
-    reactor: Any, name: str, order: Order, number: int, workers: int, shared: Sequence[Shared]
+    reactor: Any, order: Order, number: int, workers: int, shared: Sequence[Shared]
 ) -> Process:
     """Start a worker, number `number` from 0 of so many, which is to serve on its part of `shared`.
 
     Raises `OSError`.
     """
-    process = Process(name, reactor)
+    process = Process(number, reactor)
     fds: dict[int, int] = {}
     handed: list[Handed] = []
     for one in shared:
@@ -208,7 +208,6 @@ def spawn(
         process.channel.on_open = lambda: process.channel.tell(
             "serve",
             protocol=PROTOCOL,
-            name=name,
             words=order.words,
             directory=order.directory,
             ports=handed,
@@ -217,7 +216,7 @@ def spawn(
         reactor.spawnProcess(
             process,
             sys.executable,
-            [sys.executable, "-m", "tcpdl.processes.worker", order.module, name],
+            [sys.executable, "-m", "tcpdl.processes.worker", order.module, process.name],
             env=_environment(os.environ, sys.path),
             # It goes to where its paths begin by itself; modules are not looked for there.
             path="/",

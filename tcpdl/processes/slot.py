@@ -20,6 +20,9 @@ START_LOOKS = 120
 """Looks, of which there is one a second, after which a worker that has not come to serve has
 failed: it may have to wait for a disk."""
 
+ANSWER_LOOKS = 5
+"""As many without a sign of life, and a worker does not answer for now."""
+
 DRAINING_MOST = 4
 """Workers of one place that drain at a time; before another one does, the oldest is ended."""
 
@@ -52,6 +55,11 @@ class Slot:
     def serves(self) -> bool:
         """Whether somebody serves here."""
         return self.current is not None and self.current.serves
+
+    @property
+    def answers(self) -> bool:
+        """Whether who serves here has said something lately."""
+        return self.serves and self.current is not None and self.current.silence <= ANSWER_LOOKS
 
     @property
     def processes(self) -> list[Process]:

@@ -19,6 +19,7 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python import usage
 
 import tcpdl
+from tcpdl.admin.provider import daemon_snapshot, daemon_status
 from tcpdl.daemon import Daemon
 from tcpdl.processes.channel import Channel, connect
 from tcpdl.processes.events import Sender
@@ -61,6 +62,7 @@ class Worker:
         channel.on("serve", self._serve)
         channel.on("drain", self._told_to_drain)
         channel.on("end", lambda _: self.end())
+        channel.on("status", self._answer)
         channel.on_close = self._alone
 
     def drain(self, seconds: float | None = None, *, last: bool = False) -> None:
@@ -88,6 +90,7 @@ class Worker:
         self._ending = True
         if self._alive.running:
             self._alive.stop()
+            self._say()
         daemon, self._daemon = self._daemon, None
         stopped: Deferred[Any] = maybeDeferred(daemon.stopService if daemon else _nothing)
         stopped.addErrback(lambda failure: _log.failure("unexpected error", failure))
@@ -118,7 +121,13 @@ class Worker:
         self._daemon.startService()
 
     def _say(self) -> None:
-        self._channel.tell("alive")
+        if self._daemon is not None:
+            self._channel.tell("alive", snapshot=daemon_snapshot(self._daemon))
+
+    def _answer(self, content: dict[str, Any]) -> None:
+        if self._daemon is not None:
+            status = daemon_status(self._daemon)
+            self._channel.tell("status", number=content["number"], status=status)
 
     def _alone(self) -> None:
         # Whatever keeps it: without a parent, nobody else would end it.

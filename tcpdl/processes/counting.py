@@ -1,0 +1,137 @@
+"""What all workers have counted, and what they are at: the admin port asks here.
+
+Imports `tcpdl.admin` and the modules beside it. Each worker tells what it has counted every second,
+and when it ends. What those have counted that are gone is kept, so that no sum ever falls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from tcpdl.admin.provider import Snapshot, added, added_status, remains
+from tcpdl.admin.snapshot import parse
+from tcpdl.processes.process import Process
+from tcpdl.processes.slot import Slot
+
+SAMPLES_MOST = 10_000
+"""Samples of a snapshot that a worker may tell of."""
+
+ANSWER_SECONDS = 2.0
+"""How long a worker may take to say what it is at."""
+
+ENDED, OTHERS = "ended", "replaced"
+"""Under these names goes what was counted by workers that are gone, and by those that drain."""
+
+
+class Counting:
+    """Adds up what workers count. It is what the admin port asks (`admin.provider.Provider`)."""
+
+    def __init__(self, slots: Sequence[Slot], clock: Any) -> None:
+        """`clock` is an `IReactorTime`."""
+        self._slots = slots
+        self._clock = clock
+        self._latest: dict[Process, Snapshot] = {}
+        self._ended: Snapshot = {}
+        self._numbers = count(1)
+        self._asked: dict[int, Callable[[Any], None]] = {}
+
+    def follow(self, process: Process) -> None:
+        """Count what a worker will tell of."""
+        self._latest[process] = {}
+        process.channel.on("alive", lambda content: self._told(process, content.get("snapshot")))
+        process.channel.on("status", self._answered)
+        process.over.addCallback(self._over, process)
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        """What each worker has counted that is in its place, and the others together."""
+        found: dict[str, Snapshot] = {}
+        others = []
+        current = {slot.current for slot in self._slots}
+        for process, snapshot in self._latest.items():
+            if process in current:
+                found[process.name] = snapshot
+            else:
+                others.append(snapshot)
+        if others:
+            found[OTHERS] = added(others)
+        found[ENDED] = self._ended
+        return found
+
+    def status(self) -> Deferred[dict[str, Any]]:
+        """What all workers are at, together; without one that does not say so in time."""
+        said: dict[str, Any] = {}
+        waiting: dict[int, str] = {}
+        done: Deferred[dict[str, Any]] = Deferred()
+
+        def finish() -> None:
+            for number in waiting:
+                del self._asked[number]
+            if timer.active():
+                timer.cancel()
+            done.callback({**added_status(said), "pid": os.getpid()})
+
+        def answered(number: int, status: Any) -> None:
+            name = waiting.pop(number)
+            added_status({name: status})  # it raises an exception if that is none
+            said[name] = status
+            if not waiting:
+                finish()
+
+        timer = self._clock.callLater(ANSWER_SECONDS, finish)
+        for process in self._latest:
+            if process.serves and process.channel.open:
+                number = next(self._numbers)
+                name = process.name
+                if name in waiting.values():  # that before it drains
+                    name = f"{name} ({process.pid})"
+                waiting[number] = name
+                self._asked[number] = partial(answered, number)
+                process.channel.tell("status", number=number)
+        if not waiting:
+            finish()
+        return done
+
+    def health(self) -> tuple[bool, str]:
+        """Whether there is a worker in each place."""
+        missing = [str(place) for place, slot in enumerate(self._slots, 1) if not slot.serves]
+        if missing:
+            return False, f"nobody serves in place of worker {', '.join(missing)}"
+        return True, f"{len(self._slots)} workers serve"
+
+    def _told(self, process: Process, snapshot: Any) -> None:
+        if snapshot is not None and process in self._latest:
+            self._latest[process] = checked(snapshot)
+
+    def _answered(self, content: dict[str, Any]) -> None:
+        call = self._asked.pop(content["number"], None)
+        if call is not None:
+            call(content["status"])
+
+    def _over(self, how: str, process: Process) -> str:
+        last = remains(self._latest.pop(process))
+        self._ended = added([self._ended, last])
+        return how
+
+
+def checked(snapshot: Any) -> Snapshot:
+    """What a worker says that it has counted; series that are unknown here are left out, since the
+    worker may be of a newer program. Raises `TypeError` and `ValueError` if it is nonsense."""
+    if len(snapshot) > SAMPLES_MOST:
+        raise ValueError("a snapshot has too many samples")
+    found: Snapshot = {}
+    for key, value in snapshot.items():
+        number = float(value)
+        if isinstance(value, str) or number - number != 0:  # it is infinite, or none at all
+            raise ValueError("a snapshot has numbers only")
+        try:
+            parse(key)
+        except KeyError:
+            continue
+        found[key] = value
+    return found
