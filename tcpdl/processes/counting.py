@@ -84,7 +84,7 @@ class Counting:
                 finish()
 
         timer = self._clock.callLater(ANSWER_SECONDS, finish)
-        for process in self._latest:
+        for process in reversed(self._latest):  # who drains has been there for longer
             if process.serves and process.channel.open:
                 number = next(self._numbers)
                 name = process.name

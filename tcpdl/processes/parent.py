@@ -8,10 +8,8 @@ others that have read the configuration anew (SIGHUP).
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -31,6 +29,7 @@ from tcpdl.server.deadlines import run_on_monotonic_clock
 from tcpdl.server.hangup import Hangups
 from tcpdl.server.listening import CannotListen
 from tcpdl.server.notify import Notifier
+from tcpdl.server.termination import Termination
 from tcpdl.wire.text import visible
 
 LOOK_SECONDS = 1.0
@@ -85,7 +84,6 @@ class Parent(MultiService):
         self._reactor = reactor
         self._first = options
         self._ports = ports
-        self._directory = os.getcwd()
         self.counting = Counting(self.slots, reactor)
         self.on_spawn: list[Callable[[Process], object]] = [self.counting.follow, self._follow]
         """Are called with each worker that is started, before it says anything: to have it tell
@@ -97,7 +95,7 @@ class Parent(MultiService):
         self._once_more = False
         self._complete = False
         self._was_complete = False
-        self._signals: dict[int, Any] = {}
+        self._termination = Termination(reactor, self._end)
         hangups = Hangups(reactor)
         hangups.add(self.reload)
         self.addService(hangups)
@@ -112,6 +110,7 @@ class Parent(MultiService):
     def startService(self) -> None:
         run_on_monotonic_clock(self._reactor)
         self._hangups.begin()
+        self._termination.begin()
         for begin in self._to_begin:
             begin()
         if not self.options["no-sandbox"]:
@@ -121,15 +120,14 @@ class Parent(MultiService):
         self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> Deferred[Any]:
-        """Have all workers drain, and end. A further signal ends them at once."""
+        """Have all workers drain, if it is SIGTERM that ends us, and end. A further signal ends
+        them at once, as SIGINT does."""
         super().stopService()
         self._notifier.stopping(self._drain_seconds())
         for call in (self._looks, self._pings):
             if call.running:
                 call.stop()
         close(self.shared, self._ports)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._signals[number] = signal.signal(number, self._heard_again)
         ended = DeferredList([slot.stop(self._drain_seconds()) for slot in self.slots])
         return ended.addCallback(self._stopped)
 
@@ -171,7 +169,7 @@ class Parent(MultiService):
                 why = str(error) if failure.check(CannotStart) else repr(error)
                 _log.error("no worker starts anew, all stay as they were: {why}", why=visible(why))
         else:
-            seconds = self._drain_seconds()
+            seconds = float(self.options["drain"])
             self.options = options
             for slot in self.slots:
                 slot.advance(seconds)
@@ -221,7 +219,7 @@ class Parent(MultiService):
 
     def _starting(self, number: int) -> Callable[[], Process]:
         def start() -> Process:
-            order = Order(self.options.words, self._directory, type(self._reactor).__module__)
+            order = Order(self.options.words, type(self._reactor).__module__)
             process = spawn(self._reactor, order, number, len(self.slots), self.shared)
             for call in self.on_spawn:
                 call(process)
@@ -230,10 +228,7 @@ class Parent(MultiService):
         return start
 
     def _drain_seconds(self) -> float:
-        return float(self.options.get("drain", 0) or 0)
-
-    def _heard_again(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self._end)
+        return float(self.options["drain"]) if self._termination.gives_time else 0.0
 
     def _end(self) -> None:
         for slot in self.slots:
@@ -241,8 +236,7 @@ class Parent(MultiService):
 
     def _stopped(self, result: object) -> None:
         self._notifier.close()
-        for number, before in self._signals.items():
-            signal.signal(number, before)
+        self._termination.end()
 
 
 def _calling(call: Callable[[], None], clock: Any) -> LoopingCall:

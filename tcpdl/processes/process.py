@@ -52,9 +52,7 @@ class Order(NamedTuple):
     """What all workers are started with."""
 
     words: list[str]
-    """`Options.words`."""
-    directory: str
-    """Where paths in them begin."""
+    """`Options.words`: all settings, with absolute paths."""
     module: str
     """Of the reactor, which is installed by importing and calling it."""
 
@@ -209,7 +207,6 @@ def spawn(
             "serve",
             protocol=PROTOCOL,
             words=order.words,
-            directory=order.directory,
             ports=handed,
         )
         connect(reactor, ours.fileno(), process.channel)
@@ -218,7 +215,7 @@ def spawn(
             sys.executable,
             [sys.executable, "-m", "tcpdl.processes.worker", order.module, process.name],
             env=_environment(os.environ, sys.path),
-            # It goes to where its paths begin by itself; modules are not looked for there.
+            # Where modules would be looked for, in old Pythons. All paths in `words` are absolute.
             path="/",
             childFDs={0: null, 1: "r", 2: "r", CHANNEL_FD: theirs.fileno(), **fds},
         )

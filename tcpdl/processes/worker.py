@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python import usage
@@ -86,15 +86,19 @@ class Worker:
         self.drain(float(content["seconds"]), last=bool(content["last"]))
 
     def end(self) -> None:
-        """End at once."""
+        """End at once: what goes on is reset, and the parent told what came of it."""
         self._ending = True
+        drained = self._daemon.drain(0) if self._daemon is not None else succeed(None)
+        drained.addCallback(lambda _: self._stop())
+        drained.addErrback(lambda failure: _log.failure("unexpected error", failure))
+        drained.addCallback(lambda _: self._channel.close())
+
+    def _stop(self) -> Deferred[Any] | None:
         if self._alive.running:
             self._alive.stop()
             self._say()
         daemon, self._daemon = self._daemon, None
-        stopped: Deferred[Any] = maybeDeferred(daemon.stopService if daemon else _nothing)
-        stopped.addErrback(lambda failure: _log.failure("unexpected error", failure))
-        stopped.addCallback(lambda _: self._channel.close())
+        return None if daemon is None else daemon.stopService()
 
     def _serve(self, content: dict[str, Any]) -> None:
         try:
@@ -103,7 +107,6 @@ class Worker:
                     f"its program is tcpdl {tcpdl.__version__}, another one than its parent's; "
                     "restart the daemon"
                 )
-            os.chdir(content["directory"])
             self._start(content["words"], [Handed(*one) for one in content["ports"]])
         except (CannotListen, usage.UsageError, OSError) as error:
             self._channel.tell("failed", why=str(error))
@@ -133,12 +136,9 @@ class Worker:
         # Whatever keeps it: without a parent, nobody else would end it.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(END_SECONDS)
-        self.end()
-        self._reactor.stop()
-
-
-def _nothing() -> None:
-    pass
+        stopped = maybeDeferred(self._stop)
+        stopped.addErrback(lambda failure: _log.failure("unexpected error", failure))
+        stopped.addCallback(lambda _: self._reactor.stop())
 
 
 def main(arguments: Sequence[str]) -> None:
