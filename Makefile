@@ -22,7 +22,7 @@ ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(STAMP) 2>/dev/null),$(CU
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help run test fuzz soak manual format clean
+.PHONY: help run test fuzz soak manual docs format clean
 
 help:
 	@echo 'make run      serve the folder examples on port 8080'
@@ -31,6 +31,7 @@ help:
 	@echo 'make fuzz     let a fuzzer look for input that breaks a promise, FUZZ_SECONDS=60 a target'
 	@echo 'make soak     keep a daemon under load and faults for an hour, or for SOAK_SECONDS'
 	@echo 'make manual   make the pages for man(1) and the completions for shells, below build'
+	@echo 'make docs     make these, and the documentation as web pages'
 	@echo 'make format   put the source into the common style'
 	@echo 'make clean    remove all that was made here, .venv included'
 	@echo ''
@@ -57,6 +58,11 @@ soak: $(STAMP)
 
 manual: $(STAMP)
 	@$(BIN)/python -m tcpdl.manual build
+
+# Links to pages and to sections are checked; those to elsewhere are not, which takes a network.
+docs: manual
+	@$(BIN)/sphinx-build -q -W --keep-going docs build/html
+	@echo 'The documentation is in build/html/index.html.'
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix-only .

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from tcpdl.manual.model import Command, Option, find_options, sentence, shared, without
+from tcpdl.manual.roff import SHOWN
 
 Details = Callable[[Option], str]
 
@@ -15,7 +16,11 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~])")
 
 def page(text: str, blocks: Callable[[str, str], Iterable[str]]) -> str:
     """The page that `text` is the source of."""
-    return _FENCE.sub(lambda found: "\n".join(blocks(found[1], found[2])), text)
+
+    def made(found: re.Match[str]) -> str:
+        return found[0] if found[1] in SHOWN else "\n".join(blocks(found[1], found[2]))
+
+    return _FENCE.sub(made, text)
 
 
 def synopsis(commands: Iterable[Command]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Markdown as a page for man(1), in the macros of man(7). Imports `manual.model`, markdown-it-py.
 
-Of Markdown, pages use headings, paragraphs, lists, tables of two columns, blocks of code, code,
+Of Markdown, pages use headings, paragraphs, lists, tables of two columns, fenced blocks, code,
 emphasis and links, of which the text is kept. Anything else is an error, so that no text is lost.
 """
 
@@ -32,6 +32,9 @@ _ESCAPES = str.maketrans(
 
 Details = Callable[[Option], str]
 """What is said of an option beyond its help, in Markdown."""
+
+SHOWN = ("sh", "toml", "text")
+"""What fences say of blocks that are shown as they are."""
 
 Blocks = Callable[[str, str], Iterable[str]]
 """What becomes of a fenced block, by what its fence says and what it holds: lines of roff."""
@@ -177,9 +180,11 @@ def _blocks(tokens: Iterator[Token], blocks: Blocks, indent: bool = False) -> It
             yield from _fill(_inline(next(tokens)))
             next(tokens)
             fresh = False
-        elif kind in ("code_block", "fence") and not token.info:
+        elif kind == "fence" and token.info in SHOWN:
             yield from _verbatim(token.content)
             fresh = False
+        elif kind == "html_block" and token.content.startswith("<!--"):
+            continue  # it says something of the source
         elif kind == "fence":
             yield from blocks(token.info.strip(), token.content)
             fresh = False

@@ -88,7 +88,10 @@ def lines_of(text: str) -> list[str]:
         ("`--a`, *b* and [c](d)", [".PP", r"\fB\-\-a\fR, \fIb\fR and c"]),
         ("`.so x` and `'b`", [".PP", r"\fB.so x\fR and \fB\(aqb\fR"]),
         ("\\.so it's \\\\x", [".PP", r"\&.so it\(aqs \ex"]),
-        ("    .a\n    b~", [".PP", ".RS 4", ".EX", r"\&.a", r"b\(ti", ".EE", ".RE"]),
+        (
+            "```sh\n.a\nb~\n```\n<!-- x -->",
+            [".PP", ".RS 4", ".EX", r"\&.a", r"b\(ti", ".EE", ".RE"],
+        ),
         ("- a\n- b", [r".IP \(bu 2", "a", r".IP \(bu 2", "b"]),
         ("|h|i|\n|-|-|\n|`a`|b|", [".TP", r"\fBa\fR", "b"]),
         ("```x\ny\n```", ["<x: y", ">"]),
@@ -99,7 +102,9 @@ def test_markdown_becomes_roff(text: str, lines: list[str]) -> None:
     assert lines_of(text) == lines
 
 
-@pytest.mark.parametrize("text", ["> quoted", "![a](b)", "1. one", "- a\n  - b", "<b>x</b>"])
+@pytest.mark.parametrize(
+    "text", ["> quoted", "![a](b)", "1. one", "- a\n  - b", "<b>x</b>", "    code"]
+)
 def test_what_pages_do_not_have_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="has no"):
         lines_of(text)
