@@ -138,6 +138,8 @@ def _serving(
     """What has `daemon` serve what there is for a port on it."""
     admission = options.admission(directory, daemon.workers, reactor)
     if admission is not None:
+        if isinstance(directory, Mounts):
+            daemon.at_start(partial(_tell_of_nested, directory))
         daemon.read_again(admission)
     raw = RawFactory(
         directory,
@@ -202,6 +204,15 @@ def _take_credentials(daemon: Daemon, options: Options) -> None:
         raise CannotListen(f"no TLS: {error}") from error
     if credentials is not None:
         daemon.encrypt_with(credentials)
+
+
+def _tell_of_nested(mounts: Mounts) -> None:
+    """Whoever writes rules for one may not think of the other."""
+    for inner, outer in mounts.nested():
+        _warn(
+            f"--mount {os.fsdecode(inner)}: its folder can be had by --mount {os.fsdecode(outer)} "
+            "as well, of which other rules may hold"
+        )
 
 
 def _warn(problem: str) -> None:

@@ -21,7 +21,7 @@ from enum import Enum
 from typing import NamedTuple, TypeVar
 
 from tcpdl.access.rules import Level
-from tcpdl.content.errors import Absent, IsFolder, NotAFolder, NotServed, Refused, not_served
+from tcpdl.content.errors import Absent, NotAFolder, NotServed, Refused, not_served
 from tcpdl.content.open_files import OpenFiles
 from tcpdl.content.opening import (
     THIS,
@@ -86,8 +86,6 @@ class _Found(NamedTuple):
         return self.segments[-1] if self.segments else THIS
 
     def check_regular(self) -> None:
-        if not self.segments:
-            raise IsFolder("the name is that of the served folder itself")
         check_regular(self.status.st_mode)
         if self.slash:
             raise Absent("the name ends in a slash, but a file has it")
@@ -135,6 +133,7 @@ class Directory:
         self.path = os.path.realpath(os.fsencode(path)).rstrip(b"/")
         """The absolute path, for links whose text is absolute; empty for the root of all."""
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._counts_links = os.fstat(self._fd).st_nlink > 0  # some of FUSE do not
 
     def descriptors(self) -> list[int]:
         """That of the folder."""
@@ -196,7 +195,7 @@ class Directory:
         Links are not followed: they come as `LINK`, unless they are absolute, lead out, or no
         links are followed here at all.
         """
-        top = self._find(name, _check_folder, rights)
+        top = self._find(name, self._check_folder, rights)
         self.files.check()  # a walk holds a folder, until it ends
         walk = Walk(
             open_folder=self._open_folder,
@@ -220,7 +219,7 @@ class Directory:
         rights: Rights | None = None,
     ) -> Iterator[Entry]:
         """The files called `names` in the folder called `name`, as `Source.pick` says."""
-        self._find(name, _check_folder, rights)
+        self._find(name, self._check_folder, rights)
         return (self._pick(name, asked, content_most, rights) for asked in names)
 
     def _pick(self, name: Name, asked: bytes, content_most: int, rights: Rights | None) -> Entry:
@@ -305,6 +304,25 @@ class Directory:
             if held != root:
                 os.close(held)
 
+    def _check_folder(self, found: _Found) -> Segments:
+        """Its segments, if it is a folder that can be listed."""
+        mode = found.status.st_mode
+        if stat.S_ISREG(mode):
+            raise NotAFolder("the name is that of a file, not of a folder")
+        if not stat.S_ISDIR(mode):
+            raise Refused("the name is that of something that is neither a file nor a folder")
+        os.close(self._open(found.segment, found.folder))
+        return found.segments
+
+    def _open(self, segment: bytes, folder: int) -> int:
+        """A descriptor of the folder `segment` that can be listed.
+
+        Our own can be even when it was removed, and would seem to be empty.
+        """
+        if segment == THIS and self._counts_links and not os.fstat(folder).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return open_folder(segment, folder)
+
     def _follow(self, segments: Segments, index: int, target: bytes) -> _Onward:
         onward = follow_link(segments[:index], target, self.path, hidden=self.hidden)
         return _Onward(onward + segments[index + 1 :])
@@ -323,7 +341,7 @@ class Directory:
                 if held != root:
                     os.close(held)
                 held = below
-            return self.files.add(open_folder(segments[-1] if segments else THIS, held))
+            return self.files.add(self._open(segments[-1] if segments else THIS, held))
         finally:
             if held != root:
                 os.close(held)
@@ -346,13 +364,3 @@ def _stat(found: _Found) -> Entry:
         return folder_entry(b"", found.status)
     found.check_regular()
     return file_entry(b"", found.status)
-
-
-def _check_folder(found: _Found) -> Segments:
-    """Its segments, if it is a folder that can be listed."""
-    if stat.S_ISREG(found.status.st_mode):
-        raise NotAFolder("the name is that of a file, not of a folder")
-    if not stat.S_ISDIR(found.status.st_mode):
-        raise Refused("the name is that of something that is neither a file nor a folder")
-    os.close(open_folder(found.segment, found.folder))
-    return found.segments

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import permutations
 from typing import NamedTuple, cast
 
 from tcpdl.access.rules import Level
@@ -73,12 +74,12 @@ class Mounts:
         return [fd for directory in self._all.values() for fd in directory.descriptors()]
 
     def nested(self) -> Iterator[tuple[bytes, bytes]]:
-        """The names of two mounts, the folder of the first of which is, or is in, that of the
-        second: what it holds can be asked for by either."""
-        for inner, one in self._all.items():
-            for outer, other in self._all.items():
-                if inner != outer and (one.path + b"/").startswith(other.path + b"/"):
-                    yield inner, outer
+        """The names of two mounts, where the folder of the first is that of the second, or is in
+        it: what it holds can be asked for by either."""
+        for (inner, one), (outer, other) in permutations(self._all.items(), 2):
+            here, there = one.path + b"/", other.path + b"/"
+            if here.startswith(there) and (here != there or inner > outer):
+                yield inner, outer
 
     def close(self) -> None:
         """Give all folders up. Files that are open stay so. Closing twice does nothing."""
@@ -145,6 +146,8 @@ class Mounts:
                 # It is begun at once since that looks whether the folder is still there.
                 entries = walk(directory, _TOP, _below(rights, (name,)))
                 entry = directory.stat(_TOP)
+            except Absent:
+                yield left_out(name, "its folder is not there any more")
             except NotServed as problem:
                 yield left_out(name, str(problem))
             else:
@@ -186,7 +189,7 @@ class Mounts:
             if rights is not None and rights.level(segments) is Level.NOTHING:
                 raise rights.refusal()
             if not segments:
-                raise IsFolder("the name is that of the served folder itself")
+                raise IsFolder("the name is that of a folder")
             raise Absent("nothing has that name")
         return directory, Name(segments[1:], name.folder), _below(rights, segments[:1])
 

@@ -101,7 +101,7 @@ class AccessOptions(AuthOptionMixin, MountOptions):
     def access_files(self) -> list[str]:
         """The files that are read again while the daemon runs."""
         kept = [self[name].path for name in ("rules", "link-key") if self[name] is not None]
-        kept += [of_mount.path for of_mount in self["mount-rules"].values()]
+        kept += [of_mount.path for of_mount in self.mount_rules.values()]
         return [*kept, *(path for path in self._auth_files if os.path.isfile(path))]
 
     def _someone_logs_in(self) -> bool:
@@ -111,7 +111,7 @@ class AccessOptions(AuthOptionMixin, MountOptions):
         self, directory: Directory | Mounts, workers: Workers, reactor: Any
     ) -> Admission | None:
         """Who may read what in `directory`; nothing, if anyone may read all."""
-        rules, of_mounts = self["rules"], self.mount_rules()
+        rules, of_mounts = self["rules"], self.mount_rules
         if rules is None and not of_mounts and not self._someone_logs_in():
             return None
         if of_mounts:

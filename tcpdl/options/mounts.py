@@ -25,6 +25,8 @@ class MountOptions(usage.Options):
         self["mount-hidden"] = set()
         self["mount-symlinks"] = {}
         self["mount-rules"] = {}
+        self.mount_rules: dict[bytes, Kept[Rules]] = {}
+        """What the files of --mount-rules say."""
 
     def opt_mount(self, mount: str) -> None:
         """Hand out a folder's files under a name, in place of --root: NAME=DIR; may be given
@@ -69,7 +71,7 @@ class MountOptions(usage.Options):
                     )
         for name, path in self["mount-rules"].items():
             try:
-                self["mount-rules"][name] = Kept(path, rules.parse, warn=warn)
+                self.mount_rules[os.fsencode(name)] = Kept(path, rules.parse, warn=warn)
             except FileError as error:
                 raise usage.UsageError(f"--mount-rules {name}: {error}") from None
 
@@ -87,10 +89,6 @@ class MountOptions(usage.Options):
             )
             for name, path in self["mount"].items()
         )
-
-    def mount_rules(self) -> dict[bytes, Kept[Rules]]:
-        """The rules of those that have their own."""
-        return {os.fsencode(name): kept for name, kept in self["mount-rules"].items()}
 
     def folders(self) -> dict[str, str]:
         """The folders that are handed out, by their names; the root has none."""
