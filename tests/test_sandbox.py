@@ -190,6 +190,28 @@ def test_the_root_below_what_is_written_to_is_said(tmp_path: Path) -> None:
     )
 
 
+def test_several_roots(tmp_path: Path) -> None:
+    """Each may be read, and what is above any of them is said, once."""
+    roots = [tmp_path / "a" / "one", tmp_path / "a" / "two", tmp_path / "b"]
+    for root in roots:
+        root.mkdir(parents=True)
+    calls = FakeCalls(7)
+    opened = [os.open(root, os.O_RDONLY) for root in roots]
+    try:
+        above, below = str(tmp_path / "a"), str(tmp_path / "b" / "state")
+        needs = Needs(opened, write={above: "--logfile", below: "--state-dir"})
+        said = str(restrict(needs, lambda: calls))
+    finally:
+        for fd in opened:
+            os.close(fd)
+    for root in roots:
+        assert calls.rules[str(root)] == landlock.READ_FILE | landlock.READ_DIR
+    assert str(tmp_path) not in calls.rules
+    assert said.endswith(
+        f"; not restricted: writing files below the root (above it: --logfile in {above})"
+    )
+
+
 def test_folders_above(tmp_path: Path) -> None:
     root = tmp_path / "a" / "b"
     root.mkdir(parents=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,13 +50,6 @@ def path(tmp_path: Path) -> Path:
     made.write_text("1")
     made.chmod(0o600)
     return made
-
-
-@pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make it a minute later, so that files that were just written have settled."""
-    now = time.time_ns
-    monkeypatch.setattr(time, "time_ns", lambda: now() + 60 * 10**9)
 
 
 def replace_by_link(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from tcpdl.content.directory import MAX_LINKS, Directory, Symlinks
 from tcpdl.content.errors import Absent, IsFolder, NotServed, Refused, Unavailable
 from tcpdl.wire.names import NameRefused, parse_name
+from tcpdl.wire.pack import LEFT_OUT
 
 CANARY = b"CANARY: this must never be read"
 REAL = b"real contents"
@@ -398,6 +400,24 @@ def test_renaming_the_root_changes_nothing(root: Path) -> None:
             assert read(directory, "folder/file.txt") == REAL
             assert read(directory, "links/in") == REAL
             assert read(directory, "links/absolute") == REAL
+    finally:
+        directory.close()
+
+
+def test_removing_the_root_is_told_from_an_empty_one(root: Path) -> None:
+    """Whoever mirrors it would else remove all that was there."""
+    directory = Directory(root)
+    top = parse_name(b"")
+    try:
+        walk = directory.walk(top, recursive=True, content_most=-1)
+        shutil.rmtree(root)
+        assert [entry.kind for entry in walk] == [LEFT_OUT]
+        for ask in (directory.list, lambda name: directory.pick(name, [b"a"], content_most=9)):
+            with pytest.raises(Absent):
+                ask(top)
+        root.mkdir()
+        with pytest.raises(Absent):
+            directory.list(top)
     finally:
         directory.close()
 

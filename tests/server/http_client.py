@@ -19,6 +19,7 @@ from twisted.internet.task import Clock
 
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
+from tcpdl.content.mounts import Mounts
 from tcpdl.server.access import AccessLog
 from tcpdl.server.admission import Admission
 from tcpdl.server.deadlines import Deadlines
@@ -244,14 +245,16 @@ class HttpServer:
         connect: Connect,
         *,
         hidden: bool = False,
+        content: Directory | Mounts | None = None,
         admit: Callable[[Any], Admission] | None = None,
         **options: Any,
     ) -> None:
-        """`admit` makes, of this, what says who may read what."""
+        """`content` is what is served instead; `admit` makes, of this, what says who may read
+        what."""
         self.root = root
         self.clock = Clock()
         self.deadlines = Deadlines(self.clock)
-        self.directory = Directory(root, hidden=hidden)
+        self.directory = content or Directory(root, hidden=hidden)
         self.digests = Digests(None)
         self.work = Work()
         self.access = AccessLog(self.clock)

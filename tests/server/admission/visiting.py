@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from tcpdl.access import keys, rules
 from tcpdl.access.files import Kept
+from tcpdl.access.roots import KeptRootRules
 from tcpdl.server.admission import Admission
 from tcpdl.server.credentials import IBearerToken
 from tcpdl.server.direct import ClientCertificate
@@ -96,11 +97,7 @@ class GuardedServer(HttpServer):
         super().__init__(root, connect, admit=self._admit, **options)
 
     def _admit(self, _: Any) -> Admission:
-        kept_rules: Kept[rules.Rules] | None = None
         kept_keys: Kept[keys.Keys] | None = None
-        if self._text is not None:
-            self.rules_file.write_bytes(self._text)
-            kept_rules = self._kept(self.rules_file, rules.parse)
         if self._key_bytes is not None:
             file = self.root.parent / "key"
             file.write_text(self._key_bytes.hex())
@@ -109,13 +106,19 @@ class GuardedServer(HttpServer):
         checkers = self._checkers
         return Admission(
             self.directory,
-            rules=kept_rules,
+            rules=self._rules(),
             keys=kept_keys,
             logins=None if checkers is None else Logins(checkers, workers, self.clock),
             certificates=self._certificates,
             insecure=self._insecure,
             now=lambda: NOW,
         )
+
+    def _rules(self) -> Kept[rules.Rules] | KeptRootRules | None:
+        if self._text is None:
+            return None
+        self.rules_file.write_bytes(self._text)
+        return self._kept(self.rules_file, rules.parse)
 
     def _kept(self, path: Path, parse: Callable[[bytes], Any]) -> Kept[Any]:
         return Kept(str(path), parse, warn=self.warnings.append, clock=self.clock.seconds)
