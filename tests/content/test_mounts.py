@@ -72,8 +72,8 @@ def mounted(parent: Path) -> Iterator[Open]:
         yield make
 
 
-def outcome_of(ask: Callable[..., Any], name: str, **how: Any) -> Any:
-    """What asking for `name` comes to, so that it can be compared."""
+def outcome_of(ask: Any, name: str, **how: Any) -> Any:
+    """What a method of a source that is asked for `name` comes to, so that it can be compared."""
     try:
         found = ask(parse_name(os.fsencode(name), hidden=ask.__self__.hidden), **how)
     except (NotServed, NameRefused) as problem:
