@@ -67,6 +67,9 @@ class Connection(Protocol):
     @property
     def waited(self) -> float: ...
 
+    @property
+    def going_away(self) -> bool: ...
+
     def open(self) -> None: ...
 
     def bear(self, seconds: float) -> None: ...
@@ -195,6 +198,7 @@ class Crew(ABC, Generic[Kind]):
         self._job: Job
         self._error: Exception | None = None
         self._broken: ClientError | None = None
+        self._sent_away = False  # the last one that broke was to
         self._received = 0  # on connections that are closed
         self._told = 0  # of what was received
         self._times = Times()
@@ -283,10 +287,12 @@ class Crew(ABC, Generic[Kind]):
                     self._connect_beside()
                 continue
             # Nothing is on its way now: what is missing tells whether it is of any use to go on.
+            sent_away, self._sent_away = self._sent_away and left < least, False
             if left < least:
                 least = left
                 patience.restore()
-            patience.bear(self._broken or ConnectionBroken("no connection is left"))
+            if not sent_away:
+                patience.bear(self._broken or ConnectionBroken("no connection is left"))
             self._connect()
 
     def _work(self, worker: Kind) -> None:
@@ -315,6 +321,9 @@ class Crew(ABC, Generic[Kind]):
             self._broken = error
             if worker.useful:
                 worker.standing.was_useful()
+            self._sent_away = went_away(worker)
+            if self._sent_away:
+                return
             if len(self._workers) > 1:
                 worker.standing.refused(time.monotonic(), error)
 
@@ -342,6 +351,12 @@ class Crew(ABC, Generic[Kind]):
     def _stop_all(self) -> None:
         for worker in self._workers:
             worker.connection.interrupt()
+
+
+def went_away(worker: Worker) -> bool:
+    """Whether the connection of `worker` was of use, and ended as its server had said that it
+    would: that is nobody's failure, and no reason to wait."""
+    return worker.useful and worker.connection.going_away
 
 
 def bring_up(

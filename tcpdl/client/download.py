@@ -208,7 +208,7 @@ class _Download(Crew[Worker]):
 
     def _broke(self, worker: Worker, error: ClientError) -> None:
         super()._broke(worker, error)
-        worker.source.failed += 1
+        worker.source.failed += not crew.went_away(worker)
 
     def _refused(self, worker: Worker, error: ClientError) -> None:
         self._drop(worker.source, error)

@@ -58,6 +58,11 @@ class Line:
         self._before = 0, 0.0  # on sockets that are closed
 
     @property
+    def going_away(self) -> bool:
+        """The server has said that it ends this connection: that it breaks is no failure."""
+        return False
+
+    @property
     def received(self) -> int:
         """Bytes that came."""
         with self._lock:

@@ -73,7 +73,9 @@ class Session(Line):
         self._out = bytearray()
         self._asked: deque[tuple[int, bytes]] = deque()  # ids, and requests as they were sent
         self._number = 0
+        self._unsent = 0  # of these, the last ones, which are in `_out`
         self._answered = 0  # on this connection
+        self._in_vain = False  # the connection before it answered nothing
         self._agreed = 0  # the digest that an earlier connection had
         self._greeted = self._begun = False
         if not later:
@@ -83,6 +85,12 @@ class Session(Line):
     def algorithm(self) -> int:
         """The digest that the server chose; 0 until its first message came."""
         return self._incoming.digests
+
+    @property
+    def going_away(self) -> bool:
+        """The server has said that it ends this connection, once it has answered what it had got
+        by then."""
+        return self._incoming.going_away
 
     def digest(self, data: bytes | bytearray | memoryview) -> bytes:
         """The digest of `data`, as this connection computes it."""
@@ -116,13 +124,18 @@ class Session(Line):
         except WrongUse as problem:
             raise NothingThere(str(problem)) from None
         self._out += request
+        self._unsent += 1
         self._asked.append((self._number, request))
         return self._number
 
     def flush(self) -> None:
-        """Send the requests that are queued. Raises what `open` does."""
+        """Send the requests that are queued, unless they are for another connection, since the
+        server has said that this one ends. Raises what `open` does."""
+        if self.going_away:
+            return
         self.open()
         out, self._out = self._out, bytearray()
+        self._unsent = 0
         if out:
             self._send(out)
 
@@ -147,6 +160,8 @@ class Session(Line):
                     return message  # type: ignore[return-value]  # only answers pass the table
             except ProtocolError as problem:
                 raise Garbled(f"the server's answer makes no sense: {problem}") from None
+            if self.going_away and 0 < len(self._asked) == self._unsent:
+                self._renew()
             self._receive()
 
     def take(self, length: int) -> bytes:
@@ -182,7 +197,8 @@ class Session(Line):
             # Some web servers wait for the end of a line, which our requests do not have.
             raise Silent(f"{error}; ask a web server with http://") from error
         if not count:
-            if self._answered and self._asked and self._incoming.between:
+            may_renew = self._answered or self.going_away
+            if may_renew and self._asked and self._incoming.between:
                 self._renew()
                 return
             self._ended()
@@ -197,7 +213,10 @@ class Session(Line):
 
     def _renew(self) -> None:
         """Ask on a new connection what was not answered: the server ended this one between two
-        answers, as it does after a certain number of them."""
+        answers, as it does after a certain number of them, and when it ends itself."""
+        in_vain, self._in_vain = self._in_vain, not self._answered
+        if in_vain and self._in_vain:
+            raise ConnectionBroken("the server answers nothing, and asks to connect again")
         self._agreed = self.algorithm
         self.close()
         self._incoming = Incoming(State.ANSWER)
@@ -205,6 +224,7 @@ class Session(Line):
         self._greeted = self._begun = False
         self._answered = 0
         self._out = bytearray().join(request for _, request in self._asked)
+        self._unsent = len(self._asked)
         self.flush()
 
     def _recognise(self, begun: bytes) -> bytes:

@@ -18,12 +18,13 @@ says who asks. What can be asked for is described with `NativeClient`, what can 
 """
 
 from tcpdl.protocol.answers import FileDigests
-from tcpdl.protocol.connection import NativeClient, NativeClientFactory, fetch_bytes
+from tcpdl.protocol.connection import NativeClient, NativeClientFactory
 from tcpdl.protocol.errors import (
     BadRange,
     Changed,
     Damaged,
     Dismissed,
+    GoingAway,
     IsFolder,
     NotAFolder,
     NotAllowed,
@@ -35,6 +36,7 @@ from tcpdl.protocol.errors import (
     TryLater,
     WrongUse,
 )
+from tcpdl.protocol.fetching import fetch_bytes
 from tcpdl.wire.login import Login
 from tcpdl.wire.native import ANY_TAG, TO_END, FileInfo
 from tcpdl.wire.pack import Entry
@@ -49,6 +51,7 @@ __all__ = [
     "Entry",
     "FileDigests",
     "FileInfo",
+    "GoingAway",
     "IsFolder",
     "Login",
     "NativeClient",

@@ -16,7 +16,7 @@ from twisted.internet.error import (
     ConnectionDone,
     TimeoutError,  # noqa: A004 - it is what Twisted calls it
 )
-from twisted.internet.interfaces import IAddress, ISSLTransport, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.threads import deferToThreadPool
 from twisted.protocols.policies import TimeoutMixin
@@ -24,7 +24,14 @@ from twisted.python.failure import Failure
 
 from tcpdl import digest
 from tcpdl.protocol.answers import DigestsAnswer, FileAnswer, FileDigests, TreeAnswer
-from tcpdl.protocol.errors import OtherDialect, ProtocolError, TooLarge, WrongUse, server_error
+from tcpdl.protocol.errors import (
+    GoingAway,
+    OtherDialect,
+    ProtocolError,
+    TooLarge,
+    WrongUse,
+    server_error,
+)
 from tcpdl.protocol.expecting import Answer
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
@@ -60,6 +67,9 @@ class NativeClient(Protocol, TimeoutMixin):
     What is not this protocol aborts the connection, and fails all that was asked, with
     `ProtocolError`; silence for `timeout` seconds while something is owed does so with
     `twisted.internet.error.TimeoutError`. On a connection that was lost all fails with the reason.
+
+    A server that is stopped says so, answers what it has got, and ends the connection. What is
+    asked after that, and what it has not begun to answer in the end, fails with `GoingAway`.
     """
 
     transport: Any
@@ -232,9 +242,11 @@ class NativeClient(Protocol, TimeoutMixin):
         return answer.done
 
     def _send(self) -> None:
-        while self._waiting and len(self._under_way) < UNDER_WAY_MOST:
+        while self._waiting and (self.going_away or len(self._under_way) < UNDER_WAY_MOST):
             answer, request = self._waiting.popleft()
-            if answer.wanted:
+            if self.going_away:
+                answer.fail(Failure(GoingAway()))
+            elif answer.wanted:
                 self._under_way.append(answer)
                 self.transport.write(request)
 
@@ -281,6 +293,11 @@ class NativeClient(Protocol, TimeoutMixin):
     def algorithm(self) -> int:
         """The digest that the server chose, `wire.native.SHA256` or `BLAKE3`; 0 until it has."""
         return self._incoming.digests
+
+    @property
+    def going_away(self) -> bool:
+        """The server has said that it ends this connection: ask on another."""
+        return self._incoming.going_away
 
     def in_thread(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Call `work(*args)` in a thread of the reactor's."""
@@ -342,6 +359,7 @@ class NativeClient(Protocol, TimeoutMixin):
         message: Any = self._incoming.next()
         self._greet()
         if message is None:
+            self._send()
             return False
         if isinstance(message, native.Error) and message.code >= native.FATAL:
             self.refuse(Failure(server_error(message)))
@@ -387,8 +405,9 @@ class NativeClient(Protocol, TimeoutMixin):
         self._under_way.clear()
         self._waiting.clear()
         self._regulate()
-        for answer in answers:
-            answer.fail(reason)
+        begun = 0 if self._incoming.between else 1
+        for index, answer in enumerate(answers):
+            answer.fail(Failure(GoingAway()) if self.going_away and index >= begun else reason)
 
 
 class NativeClientFactory(Factory):
@@ -406,30 +425,6 @@ class NativeClientFactory(Factory):
         client = self.protocol(self.reactor, self.timeout)
         client.factory = self
         return client
-
-
-def fetch_bytes(
-    endpoint: IStreamClientEndpoint,
-    name: bytes | str,
-    most: int = BYTES_MOST,
-    *,
-    reactor: Any = None,
-    timeout: float | None = SECONDS,
-) -> Deferred[bytes]:
-    """All of the file `name` of the server at `endpoint`, by a connection of its own.
-
-    Fails as `NativeClient.get_bytes` does, and as the endpoint does to connect.
-    """
-
-    async def fetch() -> bytes:
-        client: Any = await endpoint.connect(NativeClientFactory(reactor, timeout))
-        try:
-            found: bytes = await client.get_bytes(name, most)
-        finally:
-            client.transport.loseConnection()
-        return found
-
-    return Deferred.fromCoroutine(fetch())
 
 
 def _in_bytes(name: bytes | str) -> bytes:

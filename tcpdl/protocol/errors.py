@@ -57,6 +57,13 @@ class Dismissed(ServerError):
     """The server ended the connection, and all that was asked on it: connect again."""
 
 
+class GoingAway(Exception):
+    """The server answers no more requests on this connection, this one neither: ask on another."""
+
+    def __init__(self) -> None:
+        super().__init__("the server has said that it ends this connection; connect again")
+
+
 class OtherDialect(ProtocolError):
     """The server does not speak the native dialect: it may speak the raw one."""
 

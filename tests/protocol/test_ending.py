@@ -17,8 +17,10 @@ from twisted.internet.interfaces import ISSLTransport
 from zope.interface import directlyProvides
 
 from tcpdl import protocol
-from tcpdl.protocol import ProtocolError
+from tcpdl.protocol import GoingAway, ProtocolError
+from tcpdl.protocol.connection import UNDER_WAY_MOST
 from tcpdl.wire import native
+from tcpdl.wire.goaway import GoAway
 from tcpdl.wire.native import Chunk, Digest, DigestList, End, Error, FileInfo, Get
 from tcpdl.wire.pack import LEFT_OUT, LISTED, Entry
 
@@ -463,3 +465,44 @@ def test_a_word_out_of_turn_ends_an_idle_connection(wire: Any, got: Any) -> None
     assert wire.aborted
     with pytest.raises(ProtocolError, match="nothing was asked"):
         got(wire.client.info("x"))
+
+
+# A server that goes away.
+
+
+def test_what_is_asked_of_a_server_that_goes_away(wire: Any, say: Any, got: Any) -> None:
+    first, second = wire.client.get_bytes("x"), wire.client.get_bytes("y")
+    wire.asked()
+    wire.hear(say.info(1, len(ONE)))
+    assert not wire.client.going_away
+    wire.hear(native.encode(GoAway()))
+    assert wire.client.going_away
+    with pytest.raises(GoingAway):
+        got(wire.client.get_bytes("z"))
+    assert wire.asked() == [], "it is not sent"
+    wire.feed(wire.sealed(say.file(1, ONE))[len(say.info(1, len(ONE))) :])
+    assert got(first) == ONE
+    wire.lose(ConnectionDone())
+    with pytest.raises(GoingAway):
+        got(second)
+
+
+def test_an_answer_that_is_cut_off_after_a_server_went_away(wire: Any, say: Any, got: Any) -> None:
+    first, second = wire.client.get_bytes("x"), wire.client.get_bytes("y")
+    wire.hear(native.encode(GoAway()), say.info(1, len(ONE)))
+    wire.lose(ConnectionLost())
+    with pytest.raises(ConnectionLost):
+        got(first)
+    with pytest.raises(GoingAway):
+        got(second)
+
+
+def test_what_waits_to_be_sent_when_a_server_goes_away(wire: Any, say: Any, got: Any) -> None:
+    asked = [wire.client.get_bytes("x") for _ in range(UNDER_WAY_MOST + 2)]
+    wire.hear(native.encode(GoAway()))
+    for waiting in asked[UNDER_WAY_MOST:]:
+        with pytest.raises(GoingAway):
+            got(waiting)
+    assert not any(one.called for one in asked[:UNDER_WAY_MOST])
+    for one in asked:
+        one.addErrback(lambda _: None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,19 @@ from tcpdl.client.inlet import LOW_WATER, low_water
 from tcpdl.client.session import Session
 from tcpdl.client.ways import Ways
 from tcpdl.wire import native
+from tcpdl.wire.goaway import GoAway
 from tcpdl.wire.native import Chunk, Digest, End, FileInfo, Get
 from tests.client.download.conftest import BETWEEN, CHUNK, Fetch, Start, some
-from tests.client.native_server import SECONDS, Asked, Ending, NativeServer, Payload, Piece, Pieces
+from tests.client.native_server import (
+    SECONDS,
+    Asked,
+    Ending,
+    Hook,
+    NativeServer,
+    Payload,
+    Piece,
+    Pieces,
+)
 
 LONG = 40 * CHUNK
 
@@ -163,3 +174,76 @@ def test_silence_within_a_fast_run(
     assert fetch.path.read_bytes() == data
     assert server.payload == LONG
     assert server.connections == 2
+
+
+def going_away(after: int, place: int) -> Hook:
+    """Says so within the answer to each request from `after` on, before the piece `place`."""
+
+    def hook(asked: Asked, pieces: Pieces) -> Iterable[Piece]:
+        for number, piece in enumerate(pieces):
+            if asked.number >= after and number == place:
+                yield GoAway()
+            yield piece
+        if asked.number >= after:
+            yield Ending.FIN
+
+    return hook
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_what_is_asked_once_a_server_goes_away(place: int, server: NativeServer) -> None:
+    server.put(b"f", b"hello")
+    server.hook = going_away(1, place)
+    with Session(server.place, Ways(timeout=5)) as session:
+        for number in (1, 2, 3):
+            session.ask(lambda number: Get(number, b"f"))
+            assert isinstance(session.next(), FileInfo)
+            assert session.next() == Chunk(number, 5)
+            assert session.take(5) == b"hello"
+            assert isinstance(session.next(), Digest)
+            assert session.next() == End(number)
+        assert session.going_away
+    assert [asked.connection for asked in server.asked] == [0, 0, 1]
+
+
+def test_what_was_asked_before_a_server_went_away(server: NativeServer) -> None:
+    server.put(b"f", b"")
+    server.hook = going_away(0, 0)
+    with Session(server.place, Ways(timeout=5)) as session:
+        numbers = [session.ask(lambda number: Get(number, b"f")) for _ in range(3)]
+        for number in numbers:
+            assert isinstance(session.next(), FileInfo)
+            assert session.next() == End(number)
+    assert server.connections == 3
+
+
+def test_a_server_that_does_nothing_but_go_away(server: NativeServer) -> None:
+    server.put(b"f", b"")
+    server.hook = lambda asked, pieces: [GoAway(), Ending.FIN]
+    with Session(server.place, Ways(timeout=5)) as session:
+        session.ask(lambda number: Get(number, b"f"))
+        with pytest.raises(ConnectionBroken, match="answers nothing"):
+            session.next()
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_a_download_goes_on_elsewhere_without_a_pause(
+    connections: int, server: NativeServer, fetch: Fetch
+) -> None:
+    data = some(LONG)
+    location = server.put(b"f", data)
+
+    def hook(asked: Asked, pieces: Pieces) -> Iterable[Piece]:
+        for number, piece in enumerate(pieces):
+            if number == 4:
+                yield GoAway()
+            if number == 30:
+                yield Ending.RESET
+            yield piece
+
+    server.hook = hook
+    fetch(location, connections=connections)
+    assert fetch.path.read_bytes() == data
+    assert fetch.slept == []
+    assert server.connections > 1
