@@ -10,16 +10,18 @@ from twisted.python import usage
 from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 
 from tcpdl.cli import COMMANDS
-from tcpdl.manual.model import Argument, Command, Completes, Group, Option
+from tcpdl.manual.model import Argument, Command, Completes, Group, Option, Setting, Settings
 from tcpdl.options.daemon import Options
+from tcpdl.options.environment import variable
 
-_GENERAL = "Help"
+_GENERAL = frozenset({"config", "help", "version"})
+"""Options of which each class has some."""
 
 
 def serve() -> Command:
     """`tcpdl serve`, whose options are those of `twistd tcpdl`."""
     folder = Argument("DIR", "the folder to serve", Completes.FOLDERS, optional=True)
-    options = Options()
+    options = Options({})
     return Command(
         "tcpdl serve",
         COMMANDS["serve"],
@@ -27,6 +29,19 @@ def serve() -> Command:
         (folder,),
         tuple(_groups(options)),
     )
+
+
+def settings() -> Iterator[Settings]:
+    """The options that may stand in a file, by subject."""
+    kinds = Options({}).known.kinds
+    for group in serve().groups:
+        found = tuple(
+            Setting(option, kinds[option.name].value, variable(option.name))
+            for option in group.options
+            if option.name in kinds
+        )
+        if found:
+            yield Settings(group.title, found)
 
 
 def twistd() -> Command:
@@ -43,11 +58,11 @@ def _groups(options: Options) -> Iterator[Group]:
     for cls in type(options).__mro__:
         if cls is type(options) or not cls.__module__.startswith("tcpdl."):
             continue
-        names = [name for name in known if name in _declared(cls)]
+        names = [name for name in known if name in _declared(cls) - _GENERAL]
         found = tuple(sorted((known.pop(name) for name in names), key=lambda one: not one.value))
         if found:
             yield Group((inspect.getdoc(cls) or "").partition("\n")[0].rstrip("."), found)
-    yield Group(_GENERAL, tuple(known.values()))
+    yield Group("In general", tuple(known.values()))
 
 
 def _declared(cls: type) -> set[str]:

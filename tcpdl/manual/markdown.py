@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from tcpdl.manual.model import Command, Option, find_options, sentence, shared, without
+from tcpdl.manual.model import Command, Option, Settings, find_options, sentence, shared, without
 from tcpdl.manual.roff import SHOWN
 
 Details = Callable[[Option], str]
@@ -64,17 +64,32 @@ def options(command: Command, details: Details) -> Iterator[str]:
         yield from _options(group.options, details)
 
 
+def settings(groups: Iterable[Settings], details: Details) -> Iterator[str]:
+    """What may stand in a file, by subject."""
+    for group in groups:
+        yield from (f"### {group.title}", "")
+        for setting in group.settings:
+            option = setting.option
+            yield f"`{option.name}` = *{_escape(setting.takes)}*"
+            yield from _told(option, details)
+            yield from (f"  `${setting.variable}`", "")
+
+
 def _options(options: Iterable[Option], details: Details) -> Iterator[str]:
     for option in options:
         names = ", ".join(f"`{name}`" for name in option.names)
         yield f"{names} *{_escape(option.value)}*" if option.value else names
-        said = _marked(sentence(option.help))
-        if option.default and option.default not in option.help:
-            said += f" Default: `{option.default}`."
-        yield from (f": {said}", "")
-        for line in details(option).splitlines():
-            yield f"  {line}" if line else ""
-        yield ""
+        yield from _told(option, details)
+
+
+def _told(option: Option, details: Details) -> Iterator[str]:
+    said = _marked(sentence(option.help))
+    if option.default and option.default not in option.help:
+        said += f" Default: `{option.default}`."
+    yield from (f": {said}", "")
+    for line in details(option).splitlines():
+        yield f"  {line}" if line else ""
+    yield ""
 
 
 def _marked(text: str) -> str:

@@ -56,6 +56,23 @@ class Group(NamedTuple):
     options: tuple[Option, ...]
 
 
+class Setting(NamedTuple):
+    """An option that may also stand in a file and in the environment."""
+
+    option: Option
+    takes: str
+    """What stands behind `=` in the file, in a few words."""
+    variable: str
+    """Of the environment."""
+
+
+class Settings(NamedTuple):
+    """Settings that belong together."""
+
+    title: str
+    settings: tuple[Setting, ...]
+
+
 class Command(NamedTuple):
     """A command, or one of several of a program."""
 

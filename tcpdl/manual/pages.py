@@ -1,7 +1,8 @@
 """The pages of the manual: their texts, and what is put into them of the options' tables.
 
 Imports the modules beside it. In a text, a fenced block stands for what is made: `synopsis` and
-`options` with the name of a command, `commands` with that of a program.
+`options` with the name of a command, `commands` with that of a program, `settings` with that of the
+daemon.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import tcpdl
 from tcpdl.manual import client, daemon, markdown, roff
-from tcpdl.manual.model import Command, Option
+from tcpdl.manual.model import Command, Option, Settings
 
 _DETAILS = re.compile(r"^## --([a-z-]+)\n+(.*?)\s*(?=^## |\Z)", re.M | re.S)
 
@@ -33,7 +34,7 @@ class Page(NamedTuple):
         return f"{self.title}.{self.section}"
 
 
-PAGES = (Page("tcpdl", 1), Page("tcpdld", 8))
+PAGES = (Page("tcpdl", 1), Page("tcpdl.toml", 5), Page("tcpdld", 8))
 
 
 class Language(Protocol):
@@ -44,6 +45,8 @@ class Language(Protocol):
     def commands(self, commands: Iterable[Command], details: Details) -> Iterable[str]: ...
 
     def options(self, command: Command, details: Details) -> Iterable[str]: ...
+
+    def settings(self, groups: Iterable[Settings], details: Details) -> Iterable[str]: ...
 
 
 def as_roff(page: Page, date: str) -> str:
@@ -77,16 +80,22 @@ def details() -> Mapping[str, str]:
 
 def _blocks_in(language: Language) -> Callable[[str, str], Iterable[str]]:
     def blocks(kind: str, name: str) -> Iterable[str]:
+        if kind == "settings":
+            return language.settings(daemon.settings(), _details)
         commands = programs()[name.strip()]
         if kind == "synopsis":
             return language.synopsis(commands)
         if kind == "commands":
             return language.commands([one for one in commands if one.name != SERVE], _no_details)
         if kind == "options":
-            return language.options(commands[0], lambda option: details().get(option.name, ""))
+            return language.options(commands[0], _details)
         raise ValueError(f"there is no block {kind!r}")
 
     return blocks
+
+
+def _details(option: Option) -> str:
+    return details().get(option.name, "")
 
 
 def _no_details(option: Option) -> str:

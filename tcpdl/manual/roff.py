@@ -15,7 +15,7 @@ from typing import NamedTuple
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tcpdl.manual.model import Command, Option, find_options, sentence, shared, without
+from tcpdl.manual.model import Command, Option, Settings, find_options, sentence, shared, without
 
 _WIDTH = 78
 _ESCAPES = str.maketrans(
@@ -119,11 +119,26 @@ def options(command: Command, details: Details) -> Iterator[str]:
 def _options(options: Iterable[Option], details: Details) -> Iterator[str]:
     for option in options:
         yield from (".TP", tag(option))
-        yield from _fill(_marked(sentence(option.help)))
-        if option.default and option.default not in option.help:
-            yield from _fill(f"Default: {_bold(option.default)}.")
-        if more := details(option):
-            yield from _blocks(iter(MarkdownIt("commonmark").parse(more)), _nothing, indent=True)
+        yield from _told(option, details)
+
+
+def _told(option: Option, details: Details) -> Iterator[str]:
+    yield from _fill(_marked(sentence(option.help)))
+    if option.default and option.default not in option.help:
+        yield from _fill(f"Default: {_bold(option.default)}.")
+    if more := details(option):
+        yield from _blocks(iter(MarkdownIt("commonmark").parse(more)), _nothing, indent=True)
+
+
+def settings(groups: Iterable[Settings], details: Details) -> Iterator[str]:
+    """What may stand in a file, by subject."""
+    for group in groups:
+        yield f'.SS "{escape(group.title)}"'
+        for setting in group.settings:
+            option = setting.option
+            yield from (".TP", f"{_bold(option.name)} = \\fI{escape(setting.takes)}\\fR")
+            yield from _told(option, details)
+            yield from (".IP", _bold(f"${setting.variable}"))
 
 
 def tag(option: Option) -> str:

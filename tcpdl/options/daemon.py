@@ -60,6 +60,8 @@ class Options(
             "max-rate": "RATE",
             "max-rate-per-address": "RATE",
             "max-rate-per-connection": "RATE",
+            "workers": "N|auto",
+            "drain": "SECONDS",
         },
         optActions={
             "config": usage.CompleteFiles(descr="file"),

@@ -21,6 +21,9 @@ import pytest
 
 from tcpdl.manual.daemon import twistd
 from tcpdl.manual.pages import SERVE, programs
+from tcpdl.options.daemon import Options
+from tcpdl.options.file import parse
+from tcpdl.options.settings import Problem
 from tests.certificates import make
 from tests.daemons import daemon_of
 from tests.docs.pages import LANGUAGES, MADE, PAGES, PROJECT, PROSE, Block, blocks_of, relative
@@ -157,6 +160,15 @@ def test_options_that_are_spoken_of_are_there(page: Path) -> None:
     known = {name for command in ours for option in command.options for name in option.names}
     spoken = {name for code in re.findall("`[^`]+`", text) for name in OPTION.findall(code)}
     assert spoken - known <= ELSEWHERE
+
+
+@every_page
+def test_settings_are_there(page: Path) -> None:
+    known = Options({}).known
+    for block in blocks_of(page):
+        if block.language == "toml":
+            found = parse(block.text.encode(), str(block), known)
+            assert [str(one) for one in found if isinstance(one, Problem)] == []
 
 
 @every_page

@@ -86,7 +86,15 @@ def test_options_of_the_daemon_are_told_well(option: Option) -> None:
 def test_options_are_grouped_by_subject() -> None:
     groups = {group.title: [one.name for one in group.options] for group in daemon.serve().groups}
     assert {"auth", "rules", "help-auth"} <= set(groups["Who may read what"])
-    assert {"help", "version"} <= set(list(groups.values())[-1])
+    assert list(groups.values())[-1] == ["config", "help", "version"]
+
+
+def test_every_setting_is_known() -> None:
+    known = [setting.option.name for group in daemon.settings() for setting in group.settings]
+    assert sorted(known) == sorted(Options({}).known.kinds)
+    told = {one.option.name: one for group in daemon.settings() for one in group.settings}
+    assert told["max-connections"].variable == "TCPDL_MAX_CONNECTIONS"
+    assert "true" in told["hidden"].takes
 
 
 def test_shared_options_are_told_once() -> None:
