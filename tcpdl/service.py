@@ -68,10 +68,24 @@ def whole(options: Options, reactor: Any) -> Any:
 
         return make_parent(options, reactor, check(options, reactor), notifier)
     daemon = make_daemon(options, reactor)
+    if options["admin"] is not None:
+        _administer(daemon, options, reactor)
     daemon.report_to(notifier)
     confine(daemon, options)
     daemon.drain_on_sigterm(options["drain"])
     return daemon
+
+
+def _administer(daemon: Daemon, options: Options, reactor: Any) -> None:
+    """Open the administrator's port. Raises `CannotListen`."""
+    from tcpdl.admin.provider import SingleProcess
+    from tcpdl.admin.serving import AdminService  # which takes a tenth of a second to import
+
+    try:
+        daemon.addService(AdminService(reactor, SingleProcess(daemon), options["admin"]))
+    except CannotListen:
+        daemon.stopService()
+        raise
 
 
 def confine(daemon: Daemon, options: Options) -> None:

@@ -62,8 +62,8 @@ LAYERS = {
     "tcpdl.daemon": Layer(("twisted", "tcpdl.content", "tcpdl.server")),
     "tcpdl.admin": Layer(
         (
-            *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.daemon"),
-            *("tcpdl.admin", "prometheus_client"),
+            *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.web", "tcpdl.server"),
+            *("tcpdl.options", "tcpdl.daemon", "tcpdl.admin", "prometheus_client"),
         )
     ),
     "tcpdl.ports": Layer(("twisted", "tcpdl.server", "tcpdl.options")),
@@ -72,7 +72,7 @@ LAYERS = {
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web"),
             *("tcpdl.server", "tcpdl.daemon", "tcpdl.options", "tcpdl.sandbox", "tcpdl.ports"),
         ),
-        in_functions=("tcpdl.processes",),
+        in_functions=("tcpdl.admin", "tcpdl.processes"),
     ),
     "tcpdl.processes": Layer(
         (

@@ -66,6 +66,7 @@ LIMITS = {
     "drain": 30,
     "workers": None,
     "hang-seconds": 30,
+    "admin": None,
 }
 MOUNTS: dict[str, Any] = {
     "mount": {},

@@ -10,6 +10,7 @@ from twisted.python import usage
 
 import tcpdl
 from tcpdl.options.access import AccessOptions
+from tcpdl.options.admin import AdminOptions
 from tcpdl.options.configured import ConfiguredOptions
 from tcpdl.options.limits import LimitOptions
 from tcpdl.options.paths import after, of_endpoint
@@ -32,6 +33,7 @@ class Options(
     AccessOptions,
     LimitOptions,
     ProcessOptions,
+    AdminOptions,
     SandboxOptions,
 ):
     """The daemon's command line, and what may take its place."""
@@ -57,6 +59,7 @@ class Options(
             "quiet-period": "MS",
             "http-host": "NAME",
             "auth": "TYPE:ARGUMENTS",
+            "admin": "ADDRESS",
             "max-rate": "RATE",
             "max-rate-per-address": "RATE",
             "max-rate-per-connection": "RATE",
@@ -76,6 +79,7 @@ class Options(
             "tls-client-ca": usage.CompleteFiles(descr="certificates"),
             "symlinks": usage.CompleteList(["inside", "never"]),
             "listen": usage.CompleteList(["tcp:", "tcp6:", "unix:", "tls:", "ssl:", "systemd:"]),
+            "admin": usage.CompleteList(["unix:", "tcp:"]),
             "auth": usage.CompleteList(["users:", "file:", "memory:", "unix"]),
         },
         multiUse=["listen", "auth", "http-host", *_MOUNTS],

@@ -35,6 +35,9 @@ class SandboxOptions(usage.Options):
             _add(write, os.path.abspath(self["state-dir"]), "--state-dir")
         for path in sockets:
             _add(remove, _folder(path), "--listen")
+        admin = self.get("admin")
+        if admin is not None and admin.path is not None:
+            _add(remove, _folder(admin.path), "--admin")
         for option, path in _files_of_twistd(self.parent or {}):
             _add(remove if option == "--pidfile" else write, _folder(path), option)
         # Files are replaced as a whole, so it is their folders that count; and of links, also that
