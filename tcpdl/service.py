@@ -1,8 +1,8 @@
 """What `twistd tcpdl` runs: the service made of its options.
 
-Imports `tcpdl.daemon`, `tcpdl.ports`, `tcpdl.options`, `tcpdl.server`, `tcpdl.content` and
-`tcpdl.sandbox`. The reactor is looked up when the service is made: twistd has installed the one
-that was chosen by then.
+Imports `tcpdl.daemon`, `tcpdl.admin`, `tcpdl.ports`, `tcpdl.options`, `tcpdl.server`,
+`tcpdl.content` and `tcpdl.sandbox`. The reactor is looked up when the service is made: twistd has
+installed the one that was chosen by then.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.logger import Logger
 
+from tcpdl.admin.provider import Provider, SingleProcess
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.content.mounts import Mounts
@@ -66,25 +67,28 @@ def whole(options: Options, reactor: Any) -> Any:
     if options["workers"] is not None:
         from tcpdl.processes.parent import make_parent
 
-        return make_parent(options, reactor, check(options, reactor), notifier)
+        parent = make_parent(options, reactor, check(options, reactor), notifier)
+        _administer(parent, parent.counting, options, reactor)
+        return parent
     daemon = make_daemon(options, reactor)
-    if options["admin"] is not None:
-        _administer(daemon, options, reactor)
+    _administer(daemon, SingleProcess(daemon), options, reactor)
     daemon.report_to(notifier)
     confine(daemon, options)
     daemon.drain_on_sigterm(options["drain"])
     return daemon
 
 
-def _administer(daemon: Daemon, options: Options, reactor: Any) -> None:
-    """Open the administrator's port. Raises `CannotListen`."""
-    from tcpdl.admin.provider import SingleProcess
-    from tcpdl.admin.serving import AdminService  # which takes a tenth of a second to import
+def _administer(service: MultiService, provider: Provider, options: Options, reactor: Any) -> None:
+    """Have `service` answer on the administrator's port, if there is to be one, with what
+    `provider` knows. Raises `CannotListen`."""
+    if options["admin"] is None:
+        return
+    from tcpdl.admin.serving import AdminService  # it takes a tenth of a second to import
 
     try:
-        daemon.addService(AdminService(reactor, SingleProcess(daemon), options["admin"]))
+        service.addService(AdminService(reactor, provider, options["admin"]))
     except CannotListen:
-        daemon.stopService()
+        service.stopService()
         raise
 
 

@@ -70,9 +70,10 @@ LAYERS = {
     "tcpdl.service": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web"),
-            *("tcpdl.server", "tcpdl.daemon", "tcpdl.options", "tcpdl.sandbox", "tcpdl.ports"),
+            *("tcpdl.server", "tcpdl.daemon", "tcpdl.admin", "tcpdl.options", "tcpdl.sandbox"),
+            "tcpdl.ports",
         ),
-        in_functions=("tcpdl.admin", "tcpdl.processes"),
+        in_functions=("tcpdl.processes",),
     ),
     "tcpdl.processes": Layer(
         (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from tcpdl.admin.series import PROCESS, Series, series_of
@@ -15,8 +16,10 @@ from tcpdl.admin.series import PROCESS, Series, series_of
 Snapshot = dict[str, float]
 """A number for each sample, by its `key`."""
 
-_KEY = re.compile(r"([a-z0-9_]+)(?:\{(.*)\})?")
-_LABEL = re.compile(r'([a-z_]+)="([^"\\{}]*)"')
+_LABEL = r'([a-z_]+)="([^"\\{}\n]{0,100})"'
+_LABELS = re.compile(_LABEL)
+_KEY = re.compile(rf"([a-z0-9_]+)(?:\{{({_LABEL}(?:,{_LABEL})*)\}})?")
+_BUCKET = "le"
 
 
 class Sample(NamedTuple):
@@ -34,13 +37,20 @@ def key(name: str, **labels: str) -> str:
     return name + "{" + ",".join(f'{label}="{value}"' for label, value in labels.items()) + "}"
 
 
+@lru_cache(maxsize=4096)
 def parse(of: str) -> Sample:
-    """What `key` has put together. Raises `KeyError` if there is no such series."""
+    """What `key` has put together. Raises `KeyError` if no series has such samples."""
     found = _KEY.fullmatch(of)
     if found is None:
         raise KeyError(of)
-    labels = dict(_LABEL.findall(found[2] or ""))
-    return Sample(found[1], labels, series_of(found[1]))
+    sample = Sample(found[1], dict(_LABELS.findall(found[2] or "")), series_of(found[1]))
+    series, labels = sample.series, {*sample.labels}
+    expected = {_BUCKET} if sample.name == f"{series.name}_bucket" else {*series.labels}
+    if series.over == "each":
+        labels -= {PROCESS}
+    if labels != expected:
+        raise KeyError(of)
+    return sample
 
 
 def remains(snapshot: Snapshot) -> Snapshot:
@@ -78,4 +88,4 @@ def _own(process: str, snapshot: Snapshot) -> Iterator[tuple[str, float]]:
     for of, value in snapshot.items():
         sample = parse(of)
         if sample.series.over == "each":
-            yield key(sample.name, **{PROCESS: process}, **sample.labels), value
+            yield key(sample.name, **{**sample.labels, PROCESS: process}), value

@@ -81,9 +81,7 @@ def daemon_status(daemon: Daemon) -> dict[str, Any]:
 
 def added_status(by_process: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What `daemon_status` has said of each process, as of one that has all their connections."""
-    all_of = list(by_process.values())
-    if not all_of:
-        return {}
+    all_of = list(by_process.values()) or [_NOBODY]
     first = all_of[0]
     transfers = [
         {**transfer, "process": process}
@@ -124,6 +122,25 @@ def added_status(by_process: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         },
     }
 
+
+_NOBODY: Mapping[str, Any] = {
+    "version": tcpdl.__version__,
+    "pid": 0,
+    "time": 0.0,
+    "started": 0.0,
+    "uptime": 0.0,
+    "running": False,
+    "connections": {"open": 0, "limit": 0, "refused": {}},
+    "bytes": {"sent": 0, "received": 0},
+    "requests": {"live": 0, "over": 0},
+    "figures": {},
+    "transfers": [],
+    "addresses": [],
+    "limits": {},
+    "ports": [],
+    "certificate_ends": None,
+}
+"""What is told where no process has said anything."""
 
 _OF_EACH = ("pid", "uptime", "running", "connections", "bytes", "requests", "figures")
 

@@ -35,7 +35,16 @@ from tcpdl.wire.text import visible
 LOOK_SECONDS = 1.0
 """How often it is looked whether workers say something."""
 
-FIXED = ("port", "interface", "listen", "listen-tls", "echo-port", "workers", "hang-seconds")
+FIXED = (
+    "port",
+    "interface",
+    "listen",
+    "listen-tls",
+    "echo-port",
+    "workers",
+    "hang-seconds",
+    "admin",
+)
 """Options that are those of the parent, which lasts."""
 
 _log = Logger()

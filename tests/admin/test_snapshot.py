@@ -12,17 +12,32 @@ from tcpdl.admin.series import PROCESS, SERIES, Series
 from tcpdl.admin.snapshot import Snapshot, added, combined, key, parse, remains
 
 ACCEPTED = "tcpdl_connections_accepted_total"
+REQUESTS = "tcpdl_requests_total"
+LAG = "tcpdl_loop_lag_seconds"
 OPEN = "tcpdl_connections_open"
 MEMORY = "tcpdl_resident_memory_bytes"
 
 
 def test_names_and_labels_are_found_again_in_a_key() -> None:
-    sample = parse(key(ACCEPTED, one="a", two="b c"))
-    assert (sample.name, sample.labels) == (ACCEPTED, {"one": "a", "two": "b c"})
+    sample = parse(key(REQUESTS, dialect="raw", outcome="b c"))
+    assert (sample.name, sample.labels) == (REQUESTS, {"dialect": "raw", "outcome": "b c"})
     assert parse(key(ACCEPTED)).labels == {}
+    assert parse(key(MEMORY, process="a")).labels == {"process": "a"}
+    assert parse(key(f"{LAG}_bucket", le="0.5")).series.name == LAG
 
 
-@pytest.mark.parametrize("unknown", ["tcpdl_nothing", "tcpdl_connections_open_sum", "?", ""])
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        *("", "?", "tcpdl_nothing", "tcpdl_connections_open_sum", f"{LAG}_bucket", REQUESTS),
+        f'{ACCEPTED}{{more="x"}}',
+        f'{ACCEPTED}{{process="x"}}',
+        f'{REQUESTS}{{dialect="raw"}}',
+        f'{REQUESTS}{{dialect="raw",outcome="a"b"}}',
+        f'{REQUESTS}{{dialect="raw",outcome="a"}}\n',
+        f'{REQUESTS}{{dialect="raw",outcome="{"a" * 101}"}}',
+    ],
+)
 def test_unknown_series_is_an_error(unknown: str) -> None:
     with pytest.raises(KeyError):
         parse(unknown)
