@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from twisted.python import usage
 
 from tcpdl.options.daemon import Options
 from tcpdl.sandbox import python_places
-from tests.daemons import SECONDS, assert_sound, daemon_of
+from tests.daemons import SECONDS, assert_sound, daemon_of, until
 from tests.landlocked import VERSION, needs_landlock
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -176,6 +177,61 @@ def test_everything_is_served(root: Path, tmp_path: Path) -> None:
     assert f"writes in {state}, " in log
     assert (state / "digests.sqlite").stat().st_size > 0
     assert "digests are not kept" not in log
+
+
+def test_several_folders(tmp_path: Path) -> None:
+    """Each can be read, and the rules of one again when they change; what is beside them cannot."""
+    for name in ("one", "two", "conf"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(f"this is {name}")
+    rules = tmp_path / "conf" / "rules"
+    rules.write_text("/** anyone nothing\n")
+    mounts = [f"--mount={name}={tmp_path / name}" for name in ("one", "two")]
+    command = [
+        sys.executable,
+        "-m",
+        "tcpdl",
+        "serve",
+        *mounts,
+        f"--mount-rules=two={rules}",
+        "--port=0",
+    ]
+    with subprocess.Popen(
+        [*command, "--interface=127.0.0.1"],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = []
+        try:
+            for line in process.stdout:
+                said.append(line)
+                if "restricted: " in line:
+                    break
+            url = next(line.strip() for line in said if "http://" in line)
+
+            def status(target: str) -> int:
+                try:
+                    with urllib.request.urlopen(f"{url}{target}", timeout=SECONDS) as answer:
+                        return int(answer.status)
+                except urllib.error.HTTPError as error:
+                    with error:
+                        return error.code
+
+            assert status("one/file") == 200
+            assert status("two/file") == 403
+            rules.write_text("/** anyone read\n")
+            process.send_signal(signal.SIGHUP)
+            until(lambda: status("two/file") == 200)
+            assert status("?archive=tar") == 200
+            assert status("?sums=sha256") == 200
+        finally:
+            process.terminate()
+    assert f"  one/ is {tmp_path / 'one'}\n" in said
+    assert "not restricted" not in said[-1]
+    assert [line.split()[-3:] for line in said if "| nc " in line][0][1:] == [">", "file"]
 
 
 def test_a_daemon_without_a_sandbox(root: Path) -> None:

@@ -23,7 +23,7 @@ def test_what_is_named_is_there(name: str) -> None:
 def test_options_are_there() -> None:
     known = {option.rstrip("=") for option in Options().longOpt}
     named = set(re.findall(r"`--([a-z-]+)", TEXT))
-    clients = {"max-size", "sync"}
+    clients = {"digest", "max-size", "sync"}
     assert named - clients - {"uid"} <= known
     assert len(named) > 15
 
