@@ -231,7 +231,7 @@ def test_several_folders(tmp_path: Path) -> None:
             process.terminate()
     assert f"  one/ is {tmp_path / 'one'}\n" in said
     assert "not restricted" not in said[-1]
-    assert [line.split()[-3:] for line in said if "| nc " in line][0][1:] == [">", "file"]
+    assert next(line for line in said if "| nc " in line).endswith(" > file\n")
 
 
 def test_a_daemon_without_a_sandbox(root: Path) -> None:
