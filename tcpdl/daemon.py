@@ -66,7 +66,9 @@ class Daemon(MultiService):
         self.transfers = Transfers(reactor)
         """What is being sent, and who wants to know what became of it."""
         self.transfers.on_end.append(self.metrics.ended)
-        self.accepting = Accepting(reactor, self.crowd, self.deadlines, rate=accepts)
+        self.accepting = Accepting(
+            reactor, self.crowd, self.deadlines, rate=accepts, transfers=self.transfers
+        )
         self._reactor = reactor
         self._sendfile = os.sendfile if sendfile else None
         self._connections: Any = None
@@ -191,8 +193,12 @@ class Daemon(MultiService):
         self._notifier.stopping()
         drains = self._termination is not None and self._termination.gives_time
         drained: Deferred[Any] = self.drain(self._drain_seconds) if drains else succeed(None)
-        drained.addCallback(lambda _: super(Daemon, self).stopService())
+        drained.addCallback(self._stop)
         return drained.addCallback(lambda _: self._close())
+
+    def _stop(self, _: Any) -> Any:
+        self.transfers.stopping = True
+        return super().stopService()
 
     def at_start(self, begin: Callable[[], None]) -> None:
         """Call `begin` when the daemon starts: what it says comes to the log, privileges have been

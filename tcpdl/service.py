@@ -20,10 +20,11 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.content.mounts import Mounts
 from tcpdl.daemon import Daemon
+from tcpdl.logs.access import AccessLog, to_log
+from tcpdl.logs.lines import as_text
 from tcpdl.options.daemon import Options, advised, leave
 from tcpdl.ports import Opened, open_ports
 from tcpdl.sandbox import restrict
-from tcpdl.server.access import AccessLog
 from tcpdl.server.activation import ECHO, TLS
 from tcpdl.server.certificate import BadCertificate, Credentials
 from tcpdl.server.descriptors import share
@@ -154,11 +155,15 @@ def _serving(
     daemon: Daemon, directory: Directory | Mounts, options: Options, reactor: Any
 ) -> Callable[[Opened], None]:
     """What has `daemon` serve what there is for a port on it."""
+    access = AccessLog(daemon.transfers, reactor, as_text, to_log)
+    daemon.close_at_end(access.close)
     admission = options.admission(directory, daemon.workers, reactor)
     if admission is not None:
         if isinstance(directory, Mounts):
             daemon.at_start(partial(_tell_of_nested, directory))
         daemon.read_again(admission)
+        if admission.logins is not None:
+            admission.logins.failures.on_wrong = daemon.transfers.wrong_login
     raw = RawFactory(
         directory,
         reactor,
@@ -166,6 +171,7 @@ def _serving(
         quiet=options["quiet-period"] / 1000,
         encodings=options["name-encodings"],
         admission=admission,
+        transfers=daemon.transfers,
     )
     _take_credentials(daemon, options)
     digests = Digests(options["state-dir"], warn=_warn)
@@ -179,9 +185,8 @@ def _serving(
         daemon.workers,
         admission=admission,
         requests_most=options["max-requests"],
+        transfers=daemon.transfers,
     )
-    access = AccessLog(reactor)
-    daemon.close_at_end(access.close)
     answers = HttpAnswers(
         directory,
         digests,
@@ -192,13 +197,15 @@ def _serving(
         admission=admission,
     )
     most = options["max-requests"]
-    http = HttpFactory(answers, daemon.deadlines, access, requests_most=most)
-    front = FrontFactory(daemon.deadlines, raw, native, http)
-    others = refusing(daemon.deadlines, http) if daemon.credentials else None
-    encrypted = FrontFactory(daemon.deadlines, raw, native, http, unencrypted=others)
+    transfers = daemon.transfers
+    http = HttpFactory(answers, daemon.deadlines, requests_most=most, transfers=transfers)
+    dialects = (daemon.deadlines, raw, native, http)
+    front = FrontFactory(*dialects, transfers=transfers)
+    others = refusing(daemon.deadlines, transfers) if daemon.credentials else None
+    encrypted = FrontFactory(*dialects, unencrypted=others, transfers=transfers)
     if options["tls-required"]:
         front = encrypted
-    echo = EchoFactory(daemon.deadlines, options["echo-reply"])
+    echo = EchoFactory(daemon.deadlines, options["echo-reply"], transfers=transfers)
 
     def serve_on(port: Opened) -> None:
         try:

@@ -82,7 +82,10 @@ class Answered(NamedTuple):
     """Bytes of the body."""
 
 
-_ANSWERED = re.compile(r"(\S+:\d+) ([A-Z]+) (\S+) (\d{3}) (\d+)$", re.MULTILINE)
+_ANSWERED = re.compile(
+    r"sent=(?P<sent>\d+) seconds=\S+ client=(?P<client>\S+) port=(?P<port>\d+) \S+ \S+ \S+ "
+    r'method=(?P<method>[A-Z]+) status=(?P<status>\d+) name="(?P<name>(?:[^"\\]|\\.)*)"'
+)
 
 
 class Daemon(NamedTuple):
@@ -124,8 +127,14 @@ class Daemon(NamedTuple):
         assert self.process.wait(SECONDS) == -signal.SIGTERM  # twistd passes it on to itself
         self.log.join()
         return [
-            Answered(peer, method, unquote(target), int(status), int(sent))
-            for peer, method, target, status, sent in _ANSWERED.findall(self.log.text)
+            Answered(
+                f"{found['client']}:{found['port']}",
+                found["method"],
+                unquote(found["name"]),
+                int(found["status"]),
+                int(found["sent"]),
+            )
+            for found in _ANSWERED.finditer(self.log.text)
         ]
 
     def wait_until_settled(self, name: str) -> None:

@@ -48,6 +48,7 @@ LAYERS = {
         ),
         in_functions=("cryptography",),
     ),
+    "tcpdl.logs": Layer(("twisted", "zope", "tcpdl.wire", "tcpdl.server", "tcpdl.logs")),
     "tcpdl.protocol": Layer(
         ("twisted", "zope", "tcpdl.wire", "tcpdl.digest", "tcpdl.protocol"),
     ),
@@ -70,8 +71,8 @@ LAYERS = {
     "tcpdl.service": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web"),
-            *("tcpdl.server", "tcpdl.daemon", "tcpdl.admin", "tcpdl.options", "tcpdl.sandbox"),
-            "tcpdl.ports",
+            *("tcpdl.server", "tcpdl.logs", "tcpdl.daemon", "tcpdl.admin", "tcpdl.options"),
+            *("tcpdl.sandbox", "tcpdl.ports"),
         ),
         in_functions=("tcpdl.processes",),
     ),

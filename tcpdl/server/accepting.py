@@ -20,6 +20,7 @@ from tcpdl.server.crowd import Address, Crowd, Full
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import DirectTransport
 from tcpdl.server.peer import peer_name
+from tcpdl.server.transfers import BUSY, Transfers
 
 AT_ONCE = 64
 """Connections accepted in one turn of the reactor: some milliseconds."""
@@ -48,8 +49,17 @@ _log = Logger()
 class Accepting:
     """Accepts on all ports of a daemon."""
 
-    def __init__(self, reactor: Any, crowd: Crowd, deadlines: Deadlines, *, rate: int = 0) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        crowd: Crowd,
+        deadlines: Deadlines,
+        *,
+        rate: int = 0,
+        transfers: Transfers | None = None,
+    ) -> None:
         """`rate` is how many connections are accepted in a second; 0: any number."""
+        self.transfers = transfers or Transfers(reactor)
         self.crowd = crowd
         self.deadlines = deadlines
         self._reactor = reactor
@@ -139,7 +149,9 @@ class Accepting:
                 self._note = self._reactor.callLater(self._silent_until - now, self._say_more)
             return
         self._silent_until = now + NOTE_SECONDS
-        _log.warn("{peer} was refused: {why}", peer=peer_name(peer), why=why)
+        name = peer_name(peer)
+        _log.warn("{peer} was refused: {why}", peer=name, why=why)
+        self.transfers.once(BUSY, "-", name, False, why=why)
 
     def _say_more(self) -> None:
         self._note = None

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import direct, unread
+from tcpdl.server.direct import direct, encrypted, unread
 from tcpdl.server.lingering import LAST_SECONDS, LingeringProtocol
 from tcpdl.server.peer import is_near, peer_name
 from tcpdl.server.working import Stopped
@@ -67,6 +67,12 @@ class AnsweringProtocol(LingeringProtocol):
     def peer(self) -> str:
         """The client, for the log."""
         return peer_name(self.transport.getPeer())
+
+    @property
+    def secure(self) -> bool:
+        """Whether what is sent travels encrypted."""
+        secure: bool = self.transport.secure if self._direct else encrypted(self.transport)
+        return secure
 
     def hurry(self) -> None:
         """Have the connection use what is fast where packets get lost, if it leaves the machine."""

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpdl import digest
@@ -28,20 +26,28 @@ from tcpdl.content.errors import (
     NotServed,
     Refused,
 )
-from tcpdl.content.source import File, Identity, Source
+from tcpdl.content.source import File, Source
 from tcpdl.digest import FileEnded
 from tcpdl.server.admission import Everyone, Visit
 from tcpdl.server.answering import Gone
 from tcpdl.server.direct import direct
 from tcpdl.server.held import HeldFile
+from tcpdl.server.outcomes import LOST, outcome_of, why_of
 from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.packing import Packing
-from tcpdl.server.peer import named
 from tcpdl.server.sending import send_file
+from tcpdl.server.transfers import (
+    CHANGED,
+    COMPLETE,
+    FAILED,
+    MISMATCH,
+    Transfer,
+    Transfers,
+)
+from tcpdl.server.unreadable import Unreadable
 from tcpdl.server.warming import would_wait
 from tcpdl.server.working import Workers
 from tcpdl.wire import native, pack
-from tcpdl.wire.links import for_log
 from tcpdl.wire.names import Name, NameRefused
 from tcpdl.wire.native import Answer, Chunk, Digest, DigestList, End, Error, FileInfo, Pack
 from tcpdl.wire.pack import Entry
@@ -52,9 +58,6 @@ takes less time than asking a thread to."""
 
 UNDER_WAY = 2
 """Chunks that are handed to the transport at once: while one is sent, the next stands ready."""
-
-UNREADABLE_MOST = 1000
-"""Chunks that are known to have failed to be read."""
 
 _CODES: dict[type[Exception], int] = {
     Absent: native.ABSENT,
@@ -68,15 +71,23 @@ _CODES: dict[type[Exception], int] = {
 
 Visitor = Everyone | Visit
 
-_log = Logger()
+_METHODS: dict[type, str] = {
+    native.Get: "GET",
+    native.GetDigests: "GETDIGESTS",
+    native.Tree: "TREE",
+    native.Pick: "PICK",
+}
+"""What the requests are called in the log, as in PROTOCOL.md."""
 
 
 class Failed(Exception):
     """The answer ends with an error message."""
 
-    def __init__(self, code: int, sentence: str) -> None:
+    def __init__(self, code: int, sentence: str, outcome: str) -> None:
+        """`outcome` is that of the transfer."""
         super().__init__(sentence)
         self.code = code
+        self.outcome = outcome
 
 
 class Connection(Protocol):
@@ -84,10 +95,15 @@ class Connection(Protocol):
 
     transport: Any
     algorithm: int
-    loss: str
 
     @property
     def peer(self) -> str: ...
+
+    @property
+    def secure(self) -> bool: ...
+
+    @property
+    def lost_as(self) -> str: ...
 
     @property
     def deadlines(self) -> Any: ...
@@ -106,22 +122,6 @@ class Connection(Protocol):
     async def drained(self) -> None: ...
 
 
-class Unreadable:
-    """Chunks that were promised and could not be sent, since the disk failed. Before they are
-    promised again they are read, so that a client that comes again is told why, and not cut off."""
-
-    def __init__(self) -> None:
-        self._chunks: set[tuple[Identity, int]] = set()
-
-    def add(self, identity: Identity, index: int) -> None:
-        if len(self._chunks) == UNREADABLE_MOST:
-            self._chunks.clear()
-        self._chunks.add((identity, index))
-
-    def __contains__(self, chunk: tuple[Identity, int]) -> bool:
-        return chunk in self._chunks
-
-
 class Answers:
     """Answers the requests of one connection."""
 
@@ -132,12 +132,14 @@ class Answers:
         digests: Digests,
         workers: Workers,
         unreadable: Unreadable,
+        transfers: Transfers,
     ) -> None:
         self._connection = connection
         self._visitor = visitor
         self._digests = digests
         self._workers = workers
         self._unreadable = unreadable
+        self._transfers = transfers
         self._algorithm = connection.algorithm
         self._asked = b""
         self._held = 0.0
@@ -146,38 +148,41 @@ class Answers:
         """Answer `request`. Raises `Gone`."""
         self._held = 0.0
         self._asked = native.encode(request)
-        what = type(request).__name__
+        connection, user = self._connection, self._visitor.user
+        transfer = self._transfers.begin(
+            *("native", connection.peer, connection.secure),
+            *(_METHODS[type(request)], request.name, user),
+        )
         try:
             if isinstance(request, native.Get):
-                said = await self._get(request)
+                await self._get(request, transfer)
             elif isinstance(request, native.GetDigests):
-                said = await self._get_digests(request)
+                await self._get_digests(request, transfer)
             elif isinstance(request, native.Tree):
-                said = await self._tree(request)
+                await self._tree(request, transfer)
             else:
-                said = await self._pick(request)
-        except (NotServed, NameRefused, Failed) as problem:
-            code = problem.code if isinstance(problem, Failed) else _code(problem)
-            self._connection.send(Error(request.id, code, str(problem)))
-            said = f"was refused: {problem}"
-        except (Gone, FileCutShort, ConnectionDone, ConnectionLost, ConnectionAborted) as problem:
-            cut = isinstance(problem, FileCutShort)
-            why = problem if cut else self._connection.loss
-            self._log(what, request.name, f"was broken off: {why}")
+                await self._pick(request, transfer)
+        except Failed as problem:
+            connection.send(Error(request.id, problem.code, str(problem)))
+            transfer.end(problem.outcome, str(problem))
+        except (NotServed, NameRefused) as problem:
+            connection.send(Error(request.id, _code(problem), str(problem)))
+            transfer.end(outcome_of(problem), why_of(problem))
+        except (*LOST, FileCutShort) as problem:
+            transfer.end(outcome_of(problem, connection.lost_as), why_of(problem))
             raise Gone from None
-        self._log(what, request.name, said)
-
-    def _log(self, what: str, name: bytes, said: str) -> None:
-        peer = named(self._connection.peer, self._visitor.user)
-        shown = {"peer": peer, "name": for_log(name)}
-        _log.info("{peer} {what} {name}: {said}", what=what, said=said, **shown)
+        except BaseException:
+            transfer.end(FAILED, "there was an unexpected error")
+            raise
+        else:
+            transfer.end(COMPLETE)
 
     def _open(self, name: bytes, tag: bytes) -> File:
         source, safe = self._visitor.look_up(name)
         file = source.open_file(safe)
         if tag not in (native.ANY_TAG, file.identity.tag):
             file.close()
-            raise Failed(native.CHANGED, "the file is another one than it was")
+            raise Failed(native.CHANGED, "the file is another one than it was", MISMATCH)
         return file
 
     def _info(self, number: int, file: File, shift: int) -> FileInfo:
@@ -191,24 +196,27 @@ class Answers:
 
     # Get
 
-    async def _get(self, request: native.Get) -> str:
+    async def _get(self, request: native.Get, transfer: Transfer) -> None:
         held = HeldFile(self._open(request.name, request.tag))
         file = held.file
         try:
             count = min(request.length, file.size - request.offset)
             if count < 0:
-                raise Failed(native.BAD_RANGE, f"the file has {file.size} bytes")
+                raise Failed(native.BAD_RANGE, f"the file has {file.size} bytes", MISMATCH)
+            transfer.size = file.size
+            if count < file.size:
+                transfer.span = (request.offset, request.offset + count)
             shift = digest.chunk_shift(file.size)
             info = self._info(request.id, file, shift)
             if count == 0:
                 self._connection.send(info, End(request.id))
             elif count == file.size <= INLINE_MOST and not would_wait(file.fd, count - 1):
                 self._send_small(request.id, file, info)
+                transfer.counted = count
             else:
                 self._connection.send(info)
-                await self._send_chunks(request, held, shift, count)
+                await self._send_chunks(request, held, shift, count, transfer)
                 self._connection.send(End(request.id, int(self._held * 1000)))
-            return f"{count} of {file.size} bytes from {request.offset}"
         finally:
             held.close()
 
@@ -225,7 +233,7 @@ class Answers:
         self._connection.transport.write(head + data + tail)
 
     async def _send_chunks(
-        self, request: native.Get, held: HeldFile, shift: int, count: int
+        self, request: native.Get, held: HeldFile, shift: int, count: int, transfer: Transfer
     ) -> None:
         """Send a range in runs that end where chunks do, and a digest for each chunk it meets."""
         file = held.file
@@ -241,7 +249,7 @@ class Answers:
                     await self._try_to_read(held, at, until - at)
                 hashed = self._digest(held, index)
                 self._connection.send(Chunk(request.id, until - at))
-                sent = send_file(transport, file.fd, at, until - at)
+                sent = send_file(transport, file.fd, at, until - at, transfer)
                 sent.addErrback(self._cut_short, file, index)
                 under_way.append((index, sent, hashed))
                 at = until
@@ -300,14 +308,15 @@ class Answers:
 
     # GetDigests
 
-    async def _get_digests(self, request: native.GetDigests) -> str:
+    async def _get_digests(self, request: native.GetDigests, transfer: Transfer) -> None:
         held = HeldFile(self._open(request.name, request.tag))
         file = held.file
         try:
             shift = digest.chunk_shift(file.size)
             total = digest.chunk_count(file.size, shift)
             if request.first > total:
-                raise Failed(native.BAD_RANGE, f"the file has {total} chunks")
+                raise Failed(native.BAD_RANGE, f"the file has {total} chunks", MISMATCH)
+            transfer.size = file.size
             end = request.first + min(request.chunks, total - request.first)
             self._connection.send(self._info(request.id, file, shift))
             at = request.first
@@ -316,12 +325,12 @@ class Answers:
                 found = [await self._one_digest(held, index) for index in range(at, until)]
                 listed = DigestList(request.id, at, tuple(found))
                 self._connection.send(listed._replace(seal=self._hash(listed.unsealed)))
+                transfer.counted += sum(map(len, found))
                 at = until
                 if at < end:  # all may be known, and there may be very many
                     await self._connection.drained()
                     await self._connection.deadlines.next_turn()
             self._connection.send(End(request.id))
-            return f"{end - request.first} of {total} digests"
         finally:
             held.close()
 
@@ -338,7 +347,7 @@ class Answers:
 
     # Tree and Pick
 
-    async def _tree(self, request: native.Tree) -> str:
+    async def _tree(self, request: native.Tree, transfer: Transfer) -> None:
         source, name = self._visitor.look_up(request.name)
         packing = Packing(self._hash, request.share, request.shares)
         entries = source.walk(
@@ -349,12 +358,12 @@ class Answers:
         )
         if request.flags & native.ROOTS:
             entries = self._with_roots(source, name, entries)
-        return await self._send_packs(request.id, packing, entries)
+        await self._send_packs(request.id, packing, entries, transfer)
 
-    async def _pick(self, request: native.Pick) -> str:
+    async def _pick(self, request: native.Pick, transfer: Transfer) -> None:
         source, name = self._visitor.look_up(request.name)
         entries = source.pick(name, request.names, content_most=pack.PACKED_FILE_MOST)
-        return await self._send_packs(request.id, Packing(self._hash), entries)
+        await self._send_packs(request.id, Packing(self._hash), entries, transfer)
 
     def _with_roots(
         self, source: Source, folder: Name, entries: Iterator[Entry]
@@ -384,25 +393,27 @@ class Answers:
             found.append(self._digests.chunk(file, self._algorithm, index))
         return digest.root(self._algorithm, file.size, shift, found)
 
-    async def _send_packs(self, number: int, packing: Packing, entries: Iterator[Entry]) -> str:
+    async def _send_packs(
+        self, number: int, packing: Packing, entries: Iterator[Entry], transfer: Transfer
+    ) -> None:
         connection = self._connection
         packs = packing.packs(entries)
         transport = connection.transport
         transport.registerProducer(connection, True)
         ready: Deferred[Any] | None = self._workers.run(connection.unless_gone, next, packs, None)
-        sent = parts = found = 0
+        parts = 0
         try:
             while ready is not None:
-                packed, count = await connection.until(ready) or (None, 0)
+                packed = await connection.until(ready)
                 if packed is None:
                     break
                 ready = self._workers.run(connection.unless_gone, next, packs, None)
                 connection.send(Pack(number, packed))
-                sent += len(packed)
+                transfer.counted += len(packed)
                 parts += 1
-                found += count
                 await connection.room()
         except Gone:
+            transfer.take_back(transport)
             # A thread may still be at it; the walk ends when that is done.
             if ready is not None:
                 ready.addBoth(lambda _: packs.close())
@@ -410,7 +421,6 @@ class Answers:
         finally:
             transport.unregisterProducer()
         connection.send(End(number, packs=parts))
-        return f"{found} entries, {sent} bytes"
 
 
 def _forget(_: object) -> None:
@@ -422,8 +432,9 @@ def _code(problem: Exception) -> int:
 
 
 def _changed() -> Failed:
-    return Failed(native.CHANGED, "the file changed while it was read")
+    return Failed(native.CHANGED, "the file changed while it was read", CHANGED)
 
 
 def _unreadable(error: OSError) -> Failed:
-    return Failed(native.UNAVAILABLE, f"it cannot be read: {os.strerror(error.errno or errno.EIO)}")
+    why = f"it cannot be read: {os.strerror(error.errno or errno.EIO)}"
+    return Failed(native.UNAVAILABLE, why, FAILED)

@@ -69,7 +69,7 @@ class Deadlines:
         self.metrics = metrics or Metrics()
         self.draining = False
         """The daemon ends: each connection lasts until it has what it has asked for."""
-        self._clock = clock
+        self.clock = clock
         self._late: deque[tuple[int, set[Overdue]]] = deque()  # rows whose turn is to come
         self._due: dict[Overdue, int] = {}
         self._rows: dict[int, set[Overdue]] = {}
@@ -79,7 +79,7 @@ class Deadlines:
 
     def set(self, who: Overdue, seconds: float) -> None:
         """Call `who.overdue()` in `seconds` from now, and forget the deadline it had."""
-        tick = math.ceil((self._clock.seconds() + seconds) / GRAIN)
+        tick = math.ceil((self.clock.seconds() + seconds) / GRAIN)
         before = self._due.get(who)
         if before == tick:
             return
@@ -92,7 +92,7 @@ class Deadlines:
 
     def now(self) -> float:
         """The time, in seconds since no particular moment."""
-        seconds: float = self._clock.seconds()
+        seconds: float = self.clock.seconds()
         return seconds
 
     def next_turn(self) -> Deferred[None]:
@@ -100,21 +100,21 @@ class Deadlines:
         in a later turn for some of them if `TURN_SECONDS` do not suffice."""
         done: Deferred[None] = Deferred()
         if not self._turns:
-            self._clock.callLater(0, self._take_turns)
+            self.clock.callLater(0, self._take_turns)
         self._turns.append(done)
         return done
 
     def _take_turns(self) -> None:
-        end = self._clock.seconds() + TURN_SECONDS
+        end = self.clock.seconds() + TURN_SECONDS
         # Who asks again meanwhile is served again in the next turn.
         for _ in range(len(self._turns)):
             done = self._turns[0]
             done.callback(None)
             self._turns.popleft()
-            if self._clock.seconds() > end:
+            if self.clock.seconds() > end:
                 break
         if self._turns:
-            self._clock.callLater(0, self._take_turns)
+            self.clock.callLater(0, self._take_turns)
 
     def clear(self, who: Overdue) -> None:
         """Forget the deadline of `who`, if it has one."""
@@ -123,7 +123,7 @@ class Deadlines:
             self._leave_row(who, tick)
         if self._empty is not None and not self._due:
             # Another one may be about to take over this connection.
-            self._clock.callLater(0, self._say_if_empty)
+            self.clock.callLater(0, self._say_if_empty)
 
     def all(self) -> list[Overdue]:
         """All that have a deadline."""
@@ -154,7 +154,7 @@ class Deadlines:
         return len(self._due)
 
     def _sweep(self) -> None:
-        began = self._clock.seconds()
+        began = self.clock.seconds()
         now = math.floor(began / GRAIN)
         for tick in sorted(tick for tick in self._rows if tick <= now):
             self._late.append((tick, self._rows.pop(tick)))
@@ -165,8 +165,8 @@ class Deadlines:
                 if self._due.get(who) != tick:
                     continue  # it was changed since
                 self._tell(who)
-                if self._clock.seconds() > began + TURN_SECONDS:
-                    self._timer = self._clock.callLater(0, self._sweep)
+                if self.clock.seconds() > began + TURN_SECONDS:
+                    self._timer = self.clock.callLater(0, self._sweep)
                     return
             self._late.popleft()
         self._timer = self._next_look() if self._due else None
@@ -185,8 +185,8 @@ class Deadlines:
 
     def _next_look(self) -> IDelayedCall:
         """Set the timer to the next whole multiple of `GRAIN`, where the rows are due."""
-        now: float = self._clock.seconds()
-        return self._clock.callLater(GRAIN - now % GRAIN, self._sweep)
+        now: float = self.clock.seconds()
+        return self.clock.callLater(GRAIN - now % GRAIN, self._sweep)
 
 
 def run_on_monotonic_clock(reactor: Any) -> None:

@@ -1,17 +1,22 @@
 """The echo service of RFC 862, and the text servers that answer everything with one text.
 
-Imports `wire.recognise`, `server.lingering` and `server.deadlines`.
+Imports `wire.recognise` and the modules beside it.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import reset_if_lost, unread
+from tcpdl.server.direct import encrypted, reset_if_lost, unread
 from tcpdl.server.lingering import LingeringProtocol
+from tcpdl.server.peer import peer_name
+from tcpdl.server.transfers import COMPLETE, MALFORMED, TIMEOUT, Transfers
 from tcpdl.wire.recognise import http_request, target_began
 
 IDLE_SECONDS = 3600.0
@@ -34,14 +39,14 @@ class Echo(LingeringProtocol):
         self.factory = factory
         # All that each has is set at once: what comes later costs each some hundred bytes.
         self._seen = 0  # bytes that had been sent, and taken, at the last look
-        self._silent_since = 0.0
+        self._silent_since = self._began = 0.0
 
     def connectionMade(self) -> None:
         # The connection paces itself: while the client does not read what it was sent, nothing
         # more is read from it.
         self.transport.registerProducer(self.transport, True)
         reset_if_lost(self.transport, False)  # an echo has no end to be mistaken
-        self._silent_since = self.deadlines.now()
+        self._silent_since = self._began = self.deadlines.now()
         self._rest()
 
     def dataReceived(self, data: bytes) -> None:
@@ -63,6 +68,7 @@ class Echo(LingeringProtocol):
         head = self._head + data
         verdict = http_request(head)
         if verdict:
+            self.lost_as = MALFORMED
             self.transport.loseConnection()
             return b""
         held, self._held = self._held, b""
@@ -91,6 +97,7 @@ class Echo(LingeringProtocol):
             self._rest()
         else:
             self.deadlines.metrics.missed["idle"] += 1
+            self.lost_as = TIMEOUT
             self.transport.abortConnection()
 
     def _rest(self) -> None:
@@ -114,10 +121,6 @@ class Echo(LingeringProtocol):
         if not unread(self.transport):
             self._send_the_rest()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.__dict__.pop("dataReceived", None)  # which refers to us
-        super().connectionLost(reason)
-
     def readConnectionLost(self) -> None:
         """The client has sent all: send back what is left, then end as well."""
         super().readConnectionLost()
@@ -129,16 +132,40 @@ class Echo(LingeringProtocol):
             self.transport.write(self._held if self.factory.reply is None else self.factory.reply)
         self.finish()
 
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # One that is open and idle is to take no more memory than it has to, so nobody sees it.
+        whole = self._finishing and reason.check(ConnectionDone)
+        outcome = COMPLETE if whole else self.lost_as
+        self.factory.tell(outcome, self.transport, self._began)
+        self.__dict__.pop("dataReceived", None)  # which refers to us
+        super().connectionLost(reason)
+
 
 class EchoFactory(Factory):
     """Makes the `Echo` protocols of one port."""
 
     noisy = False
 
-    def __init__(self, deadlines: Deadlines, reply: bytes | None = None) -> None:
+    def __init__(
+        self,
+        deadlines: Deadlines,
+        reply: bytes | None = None,
+        *,
+        transfers: Transfers | None = None,
+    ) -> None:
         self.deadlines = deadlines
         self.reply = reply
+        self.transfers = transfers or Transfers(deadlines.clock)
 
     def buildProtocol(self, addr: IAddress | None) -> Echo:  # type: ignore[override]
         self.deadlines.metrics.connections["echo"] += 1
         return Echo(self)
+
+    def tell(self, outcome: str, transport: Any, began: float) -> None:
+        """A connection that began at that time has ended."""
+        transfer = self.transfers.begin(
+            "echo", peer_name(transport.getPeer()), encrypted(transport)
+        )
+        transfer.began = began
+        transfer.counted = getattr(transport, "bytes_sent", 0)
+        transfer.end(outcome)

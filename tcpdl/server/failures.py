@@ -32,6 +32,9 @@ WAITING_MOST = 16
 LINES_MOST = 20
 """Lines about wrong logins in the log, in a minute."""
 
+TOLD_MOST = 600
+"""Wrong logins that whoever wants to know of each is told of, in a minute."""
+
 _log = Logger()
 
 
@@ -73,6 +76,8 @@ class Failures:
         self._addresses: OrderedDict[bytes, Address] = OrderedDict()
         self._minute = 0.0
         self._said = 0
+        self.on_wrong: Callable[[str, str], object] | None = None
+        """Told of a wrong login: where it came from, and as whom; of a token, as nobody."""
 
     def of(self, address: bytes) -> Address:
         """What is remembered of `address`."""
@@ -85,17 +90,20 @@ class Failures:
         return found
 
     def say(self, peer: str, user: str, count: int) -> None:
-        """Tell the log of a wrong login. All texts must be fit to be shown."""
+        """Tell the log of a wrong login, with a name or, if that is empty, with a token. All texts
+        must be fit to be shown."""
         now = self._now()
         if now - self._minute >= 60:
             if self._said > LINES_MOST:
                 _log.warn("{more} more wrong logins", more=self._said - LINES_MOST)
             self._minute, self._said = now, 0
         self._said += 1
+        if self.on_wrong is not None and self._said <= TOLD_MOST:
+            self.on_wrong(peer, user)
         if self._said <= LINES_MOST:
             _log.warn(
                 "{peer} is not {user}: the login was wrong; {count} lately from there",
                 peer=peer,
-                user=user,
+                user=user or "anyone",
                 count=count,
             )

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -21,6 +20,7 @@ from tcpdl.server.direct import encrypted
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
 from tcpdl.server.tls_transport import IHandshakeWatcher
+from tcpdl.server.transfers import NO_TLS, TIMEOUT, Transfers
 from tcpdl.wire.recognise import http_began, native_preface, tls_began
 
 DECIDE_SECONDS = 1.0
@@ -29,8 +29,6 @@ it sends."""
 
 HANDSHAKE_SECONDS = 10.0
 """How long a TLS handshake may take, however many bytes come."""
-
-_log = Logger()
 
 
 class Dialect(Protocol):
@@ -63,8 +61,10 @@ class FrontDoor(LingeringProtocol):
         raw: Build,
         native: Build,
         http: Build,
+        transfers: Transfers,
     ) -> None:
         super().__init__(deadlines)
+        self._transfers = transfers
         self._raw = raw
         self._native = native
         self._http = http
@@ -79,6 +79,9 @@ class FrontDoor(LingeringProtocol):
     def handshake_begun(self) -> None:
         self._shaking = True
         self.deadlines.set(self, HANDSHAKE_SECONDS)
+
+    def handshake_failed(self, why: str) -> None:
+        self._tell(NO_TLS, why)
 
     def handshakeCompleted(self) -> None:
         self._shaking = False
@@ -128,8 +131,7 @@ class FrontDoor(LingeringProtocol):
         if self._finishing:
             super().overdue()
         elif self._shaking:
-            peer = peer_name(self.transport.getPeer())
-            _log.info("{peer} did not finish the TLS handshake in time", peer=peer)
+            self._tell(NO_TLS, "it did not finish the TLS handshake in time")
             self.deadlines.metrics.missed["handshake"] += 1
             self.transport.abortConnection()
         elif self._head:
@@ -137,16 +139,20 @@ class FrontDoor(LingeringProtocol):
         elif self.deadlines.draining:
             self.transport.abortConnection()  # a clean end might tell it that there is no such file
         else:
-            _log.info("{peer} sent nothing in time", peer=peer_name(self.transport.getPeer()))
+            self._tell(TIMEOUT, "it sent nothing in time")
             self.deadlines.metrics.missed["recognition"] += 1
             self.finish()
 
     def _miss_tls(self) -> None:
-        peer = peer_name(self.transport.getPeer())
-        _log.info("{peer} speaks TLS, which this port does not (see --tls-cert)", peer=peer)
+        self._tell(NO_TLS, "it speaks TLS, which this port does not (see --tls-cert)")
         self._head = b""
         self.dataReceived = self.discard  # type: ignore[method-assign]
         self.finish()
+
+    def _tell(self, outcome: str, why: str) -> None:
+        """Tell of a client whose dialect is not known."""
+        peer, secure = peer_name(self.transport.getPeer()), encrypted(self.transport)
+        self._transfers.once(outcome, "-", peer, secure, why=why)
 
     def _hand_over(self, build: Build) -> LingeringProtocol:
         self.deadlines.clear(self)
@@ -179,12 +185,14 @@ class FrontFactory(Factory):
         http: Dialect,
         *,
         unencrypted: Dialects | None = None,
+        transfers: Transfers | None = None,
     ) -> None:
         """`raw`, `native` and `http` are the factories of the dialects; `unencrypted` are those of
         connections that are not encrypted and leave the machine, if these are not to be served."""
         self.deadlines = deadlines
         self.dialects = Dialects(raw, native, http)
         self.unencrypted = unencrypted
+        self.transfers = transfers or Transfers(deadlines.clock)
 
     def buildProtocol(self, addr: IAddress | None) -> FrontDoor:
         return FrontDoor(
@@ -192,6 +200,7 @@ class FrontFactory(Factory):
             lambda transport: self._build("raw", transport, addr),
             lambda transport: self._build("native", transport, addr),
             lambda transport: self._build("http", transport, addr),
+            self.transfers,
         )
 
     def _build(self, name: str, transport: Any, addr: IAddress | None) -> Any:

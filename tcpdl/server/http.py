@@ -8,7 +8,6 @@ other, and no more of them is read ahead than one head may have bytes.
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -17,15 +16,14 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpdl.server.access import AccessLog
 from tcpdl.server.answering import IN_A_ROW_MOST, AnsweringProtocol, Gone
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import reset_if_lost, unread
 from tcpdl.server.http_exchange import Exchange, Work
-from tcpdl.server.peer import named
+from tcpdl.server.outcomes import outcome_of
+from tcpdl.server.transfers import Transfers
 from tcpdl.web import fields
 from tcpdl.web.request import HEAD_MOST, Refusal, Request, Requests
-from tcpdl.wire.links import for_log
 
 _NO_REQUEST = Request("-", b"-", b"", {}, 1, False)
 """Stands for one that could not be understood."""
@@ -116,6 +114,8 @@ class Http(AnsweringProtocol):
         except Refusal as refusal:
             self.factory.answers.refuse(exchange, refusal)
         self._in_a_row += 1
+        if work is not None:
+            exchange.begin()
         if work is not None or self.crowded or self._in_a_row == IN_A_ROW_MOST:
             self._answering = True
             self.owe()
@@ -130,6 +130,9 @@ class Http(AnsweringProtocol):
                 await work
             except Refusal as refusal:
                 self.factory.answers.refuse(exchange, refusal)
+            except BaseException as problem:
+                exchange.begin().end(outcome_of(problem, self.lost_as))  # if it is not over yet
+                raise
         await self.drained()
         if self._in_a_row >= IN_A_ROW_MOST:
             self._in_a_row = 0
@@ -191,10 +194,10 @@ class Http(AnsweringProtocol):
             connection = b"Connection: keep-alive\r\n"
         return self.factory.start(status) + connection
 
-    def note(self, request: Request, status: int, count: int, user: str | None) -> None:
-        """Tell the log what was answered, and to whom."""
-        shown = _shown(request.method, request.path, request.query)
-        self.factory.access.note(f"{named(self.peer, user)} {shown} {status} {count}")
+    @property
+    def transfers(self) -> Transfers:
+        """Those that answers are among."""
+        return self.factory.transfers
 
     # Ending.
 
@@ -236,15 +239,15 @@ class HttpFactory(Factory):
         self,
         answers: Answers,
         deadlines: Deadlines,
-        access: AccessLog,
         *,
         requests_most: int = 0,
+        transfers: Transfers | None = None,
     ) -> None:
         """A connection ends after `requests_most` answers; 0: any number."""
         self.requests_most = requests_most
         self.answers = answers
         self.deadlines = deadlines
-        self.access = access
+        self.transfers = transfers or Transfers(deadlines.clock)
         self._second = 0
         self._starts: dict[int, bytes] = {}
 
@@ -263,10 +266,3 @@ class HttpFactory(Factory):
             start = f"{line}Date: {fields.http_date(now)}\r\nServer: tcpdl\r\n".encode("ascii")
             self._starts[status] = start
         return start
-
-
-@lru_cache(maxsize=1024)
-def _shown(method: str, path: bytes, query: bytes) -> str:
-    """A request, for the log."""
-    target = path + b"?" + query if query else path
-    return f"{method} {for_log(target)}"

@@ -243,7 +243,7 @@ def write_refusal(
 ) -> None:
     """Say why a request is not answered: as a page for people, else in a sentence. `besides` are
     fields of the answer."""
-    sentence = str(refusal)
+    sentence = exchange.why = str(refusal)
     vary = "Accept, Authorization" if refusal.status in (401, 403) else "Accept"
     more: Fields = [("Vary", vary), *besides]
     if refusal.status == 405:

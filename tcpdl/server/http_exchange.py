@@ -10,16 +10,28 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 
 from tcpdl.content.errors import LoginNeeded, NotAllowed, NotServed, Unavailable
 from tcpdl.content.guarded import Guarded
 from tcpdl.content.source import Source
-from tcpdl.server.answering import Gone
 from tcpdl.server.crowd import Address
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import address_of
-from tcpdl.server.outgoing import FileCutShort
+from tcpdl.server.transfers import (
+    ABSENT,
+    COMPLETE,
+    DENIED,
+    LOGIN,
+    MALFORMED,
+    MISMATCH,
+    REDIRECTED,
+    REFUSED,
+    TIMEOUT,
+    UNAVAILABLE,
+    UNCHANGED,
+    Transfer,
+    Transfers,
+)
 from tcpdl.server.working import Workers
 from tcpdl.web.request import Refusal, Request
 from tcpdl.web.urls import PageLink
@@ -31,11 +43,21 @@ Fields = list[tuple[str, str]]
 Work = Coroutine[Any, Any, None]
 """The rest of an answer, which takes waiting."""
 
-LOST = (Gone, FileCutShort, ConnectionDone, ConnectionLost, ConnectionAborted)
-"""What it raises when an answer cannot be brought to its end."""
-
-BROKEN_OFF = 499
-"""What the log calls the status of an answer that was not brought to its end."""
+_OUTCOMES = {
+    301: REDIRECTED,
+    304: UNCHANGED,
+    308: REDIRECTED,
+    401: LOGIN,
+    403: DENIED,
+    404: ABSENT,
+    408: TIMEOUT,
+    412: MISMATCH,
+    416: MISMATCH,
+    421: REFUSED,
+    503: UNAVAILABLE,
+}
+"""What has become of a request, by the status of its answer; of others that say that there was an
+error, it was not understood."""
 
 
 _BY_LINK: Fields = [("Referrer-Policy", "no-referrer")]
@@ -53,10 +75,18 @@ class Connection(Protocol):
     deadlines: Deadlines
     keep_alive: bool
     peer_ended: bool
+    lost_as: str
+
+    @property
+    def transfers(self) -> Transfers: ...
+
+    @property
+    def peer(self) -> str: ...
+
+    @property
+    def secure(self) -> bool: ...
 
     def start(self, status: int, request: Request) -> bytes: ...
-
-    def note(self, request: Request, status: int, count: int, user: str | None) -> None: ...
 
     def promise(self) -> None: ...
 
@@ -73,7 +103,9 @@ class Connection(Protocol):
 class Exchange:
     """A request, and the connection that it is to be answered on."""
 
-    __slots__ = ("connection", "link", "request", "source", "transport", "user")
+    __slots__ = (
+        *("connection", "link", "request", "source", "transfer", "transport", "user", "why"),
+    )
 
     source: Source
     """What whoever asks may see: all that is told of files and folders comes from there."""
@@ -86,6 +118,10 @@ class Exchange:
         """Who has logged in."""
         self.link: PageLink | None = None
         """The link that the request was made with."""
+        self.transfer: Transfer | None = None
+        """The answer, if it takes waiting."""
+        self.why = ""
+        """What there is to say of the answer besides its status."""
 
     @property
     def address(self) -> Address | None:
@@ -108,12 +144,6 @@ class Exchange:
         if self.link is not None:
             del found["until"], found["signed"]
         return found
-
-    @property
-    def bytes_sent(self) -> int:
-        """Bytes of this and all that went before on the connection, as far as that is known."""
-        sent: int = getattr(self.transport, "bytes_sent", 0)
-        return sent
 
     @property
     def now(self) -> float:
@@ -161,23 +191,59 @@ class Exchange:
         """Write a whole answer that says in a sentence why it is no other."""
         fields.append(("Content-Type", "text/plain; charset=utf-8"))
         fields.append(("X-Content-Type-Options", "nosniff"))
+        self.why = sentence
         self.write(status, fields, f"{sentence}\n".encode())
 
+    @property
+    def _asked(self) -> bytes:
+        request = self.request
+        return request.path + b"?" + request.query if request.query else request.path
+
+    def begin(self) -> Transfer:
+        """The answer, which takes waiting or has more to be told of: it is to be ended."""
+        if self.transfer is None:
+            connection, request = self.connection, self.request
+            self.transfer = connection.transfers.begin(
+                *("http", connection.peer, connection.secure),
+                *(request.method, self._asked, self.user),
+            )
+            self.transfer.agent = request.fields.get(b"user-agent")
+        return self.transfer
+
     def note(self, status: int, count: int) -> None:
-        """Tell the log that the request was answered, with `count` bytes of content."""
-        self.connection.note(self.request, status, count, self.user)
+        """The request was answered, with `count` bytes of content."""
+        outcome = COMPLETE if status < 300 else _OUTCOMES.get(status, MALFORMED)
+        transfer, request = self.transfer, self.request
+        if transfer is not None:
+            transfer.status, transfer.counted, transfer.user = status, count, self.user
+            transfer.end(outcome, self.why)
+            return
+        connection = self.connection
+        connection.transfers.once(
+            outcome,
+            "http",
+            connection.peer,
+            connection.secure,
+            request.method,
+            self._asked if request.query else request.path,
+            self.user,
+            status,
+            count,
+            request.fields.get(b"user-agent"),
+            self.why,
+        )
 
     async def until(self, work: Deferred[Any]) -> Any:
         """What our own `work` comes to. Raises `Gone` if the client does not wait for it."""
         return await self.connection.until(work)
 
-    def begin(self, workers: Workers, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    def start_work(self, workers: Workers, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Have a thread call `work(*args)`, unless the client has gone by then."""
         return workers.run(self.connection.unless_gone, work, *args)
 
     async def run(self, workers: Workers, work: Callable[..., Any], *args: Any) -> Any:
         """What `work(*args)` gives, called in a thread. Raises `Gone`."""
-        return await self.until(self.begin(workers, work, *args))
+        return await self.until(self.start_work(workers, work, *args))
 
 
 def refusal_of(problem: NotServed | NameRefused) -> Refusal:

@@ -20,10 +20,12 @@ from tcpdl.content.source import File
 from tcpdl.digest import FileEnded
 from tcpdl.server.answering import Gone
 from tcpdl.server.hashing import Busy, Hashing, NotWanted
-from tcpdl.server.http_exchange import BROKEN_OFF, LOST, Exchange, Fields, Work, encode_fields
+from tcpdl.server.http_exchange import Exchange, Fields, Work, encode_fields
 from tcpdl.server.http_kept import FILE_MOST, KEPT_SECONDS, Kept, KeptAnswers
+from tcpdl.server.outcomes import LOST, outcome_of, why_of
 from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.sending import send_file
+from tcpdl.server.transfers import CHANGED, COMPLETE
 from tcpdl.server.warming import would_wait
 from tcpdl.server.working import Workers
 from tcpdl.web import conditions, fields
@@ -324,6 +326,9 @@ def _send_one(
 ) -> Work | None:
     """Answer with one range of `file`, of which the fields are `encoded`."""
     start, end = part
+    if status == 206:
+        exchange.begin().span = part
+        exchange.begin().size = file.size
     if exchange.request.method == "HEAD":
         data: bytes | None = b""
     else:
@@ -346,31 +351,26 @@ async def _send(
 ) -> None:
     """Send ranges of `file`, each after some bytes, and the `tail`; nothing more, once the file was
     written over."""
-    sent = begun = 0
+    transfer = exchange.begin()
+    transfer.status, transfer.size, transfer.user = status, file.size, exchange.user
     try:
         for head, start, end in parts:
             _check(file)
             if head:
                 exchange.transport.write(head)
-            begun = exchange.bytes_sent
-            await send_file(exchange.transport, file.fd, start, end - start)
-            sent += end - start
+            await send_file(exchange.transport, file.fd, start, end - start, transfer)
         if tail:
             _check(file)
             exchange.transport.write(tail)
-    except LOST as problem:
-        if isinstance(problem, FileCutShort):
-            sent += problem.sent
-        else:
-            sent += min(exchange.bytes_sent - begun, end - start)  # which TLS made more of
-        exchange.note(BROKEN_OFF, sent)
+    except (*LOST, FileCutShort) as problem:
+        transfer.end(outcome_of(problem, exchange.connection.lost_as), why_of(problem))
         raise Gone from None
-    exchange.note(status, sent)
+    transfer.end(COMPLETE)
 
 
 def _check(file: File) -> None:
     if file.written_over():
-        raise FileCutShort(0, 0, "it was written over")
+        raise FileCutShort(0, 0, "it was written over", CHANGED)
 
 
 def _wants_sha256(value: str) -> bool:

@@ -13,7 +13,6 @@ from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from tcpdl.content.digests import Digests
 from tcpdl.content.errors import NotServed
@@ -22,19 +21,15 @@ from tcpdl.content.walking import left_out
 from tcpdl.digest import FileEnded
 from tcpdl.server.answering import Gone
 from tcpdl.server.crowd import Address
-from tcpdl.server.http_exchange import (
-    BROKEN_OFF,
-    LOST,
-    Exchange,
-    Fields,
-    Work,
-    refusal_of,
-)
+from tcpdl.server.http_exchange import Exchange, Fields, Work, refusal_of
+from tcpdl.server.outcomes import LOST, outcome_of, why_of
+from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.pools import Pool
 from tcpdl.server.sending import send_file
+from tcpdl.server.transfers import COMPLETE
 from tcpdl.server.working import Workers
 from tcpdl.web import archives, fields, listing, page, sums
-from tcpdl.web.archives import Content
+from tcpdl.web.archives import ChangedWhileRead, Content
 from tcpdl.web.request import Refusal
 from tcpdl.web.urls import folder_path
 from tcpdl.wire.names import Name
@@ -68,8 +63,6 @@ _ARCHIVES = {
     "zip": ("application/zip", archives.zip),
 }
 _SUMS = {"sha256": (b"SHA256SUMS", SHA256), "blake3": (b"B3SUMS", BLAKE3)}
-
-_log = Logger()
 
 
 class FolderAnswers:
@@ -220,15 +213,16 @@ class FolderAnswers:
             exchange.note(200, 0)
             return
         stream = _Stream(exchange, self._workers, pieces, chunked=chunked)
+        transfer = exchange.begin()
+        transfer.status, transfer.user = 200, exchange.user
         try:
             await stream.run()
-        except (*LOST, OSError, FileEnded, archives.ChangedWhileRead) as problem:
-            if not isinstance(problem, LOST):
-                # What is broken off must not look whole, so the connection ends in a reset.
-                _log.info("{title} is broken off: {why}", title=title, why=problem)
-            exchange.note(BROKEN_OFF, stream.sent)
+        except (*LOST, FileCutShort, OSError, FileEnded, ChangedWhileRead) as problem:
+            # What is broken off must not look whole, so the connection ends in a reset.
+            transfer.take_back(exchange.transport)
+            transfer.end(outcome_of(problem, exchange.connection.lost_as), why_of(problem))
             raise Gone from None
-        exchange.note(200, stream.sent)
+        transfer.end(COMPLETE)
 
 
 def _some(source: Source, folder: Name, entries: Iterator[Entry]) -> list[listing.Item]:
@@ -287,7 +281,7 @@ class _Stream:
         self._pieces = pieces
         self._chunked = chunked
         self._made: _Piece | None = None
-        self.sent = 0
+        self._transfer = exchange.begin()
 
     async def run(self) -> None:
         """Send it. Each piece is made while the one before is sent."""
@@ -312,7 +306,7 @@ class _Stream:
 
     def _next(self) -> Deferred[None]:
         """Have a thread make the next piece. Until it is taken it is ours, whoever waits for it."""
-        ready = self._exchange.begin(self._workers, next, self._pieces, None)
+        ready = self._exchange.start_work(self._workers, next, self._pieces, None)
         return ready.addCallback(self._hold)
 
     def _hold(self, piece: _Piece | None) -> None:
@@ -327,7 +321,7 @@ class _Stream:
         if piece:
             whole = b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
             self._exchange.transport.write(whole)
-            self.sent += len(piece)
+            self._transfer.counted += len(piece)
 
     async def _send(self, content: Content) -> None:
         exchange = self._exchange
@@ -335,14 +329,13 @@ class _Stream:
         try:
             if self._chunked and file.size:
                 transport.write(b"%x\r\n" % file.size)
-            await send_file(transport, file.fd, 0, file.size)
+            await send_file(transport, file.fd, 0, file.size, self._transfer)
             if file.written_over():
-                raise archives.ChangedWhileRead("a file was written over")
+                raise ChangedWhileRead("a file was written over")
             if not self._chunked:
                 exchange.connection.promise()  # which the file's end has made good
             elif file.size:
                 transport.write(b"\r\n")
-            self.sent += file.size
         finally:
             file.close()
 

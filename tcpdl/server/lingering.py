@@ -12,12 +12,15 @@ from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import DirectTransport, direct, reset_if_lost, wire
+from tcpdl.server.peer import peer_name
 from tcpdl.server.progress import Look, Progress
+from tcpdl.server.transfers import BROKEN, SLOW, STOPPED
 
 LINGER_SECONDS = 10.0
 """How long a client may take to close after our last byte is in the kernel's hands."""
@@ -33,11 +36,10 @@ nothing new doubles it."""
 LAST_SECONDS = 1.0
 """How long a client that is connected has to ask for something once the daemon ends."""
 
-DRAINED = "the daemon ended, and waited no longer (--drain)"
-"""Why a client did not get all that it had asked for."""
-
 LINGER_BYTES = 1024 * 1024
 """How many bytes of a client are read only to be thrown away. More are left unread."""
+
+_log = Logger()
 
 
 @implementer(IHalfCloseableProtocol)
@@ -53,8 +55,8 @@ class LingeringProtocol(Protocol):
     peer_ended = False
     """The client has half-closed: it sends nothing more, and may well still read."""
 
-    loss = "the connection was lost"
-    """Why the client did not get all, if the connection was."""
+    lost_as = BROKEN
+    """What becomes of what the client is being sent, if the connection is lost now."""
 
     since: float | None = None
     """When the connection was made, if this is not the first protocol on it."""
@@ -104,7 +106,7 @@ class LingeringProtocol(Protocol):
 
     def cut(self) -> None:
         """The daemon ends, and waits no longer."""
-        self.loss = DRAINED
+        self.lost_as = STOPPED
         self.transport.abortConnection()
 
     def discard(self, data: bytes) -> None:
@@ -154,6 +156,12 @@ class LingeringProtocol(Protocol):
         seen = self._see()
         if self._progress.is_too_slow(seen):
             self.deadlines.metrics.missed["stall"] += 1
+            self.lost_as = SLOW
+            _log.info(
+                "{peer} is reset: it takes too little of the {left} bytes that it is still owed",
+                peer=peer_name(self.transport.getPeer()),
+                left=seen.under_way + seen.waiting,
+            )
             self.transport.abortConnection()
         elif anew or seen.taken > self._taken:
             self._taken = seen.taken

@@ -84,7 +84,7 @@ class Logins:
         self._checkers = [adapted(checker) for checker in checkers]
         self._workers = workers
         self._clock: Any = clock
-        self._failures = Failures(lambda: self._clock.seconds())  # which is set when it runs
+        self.failures = Failures(lambda: self._clock.seconds())  # which is set when it runs
         self._slots = DeferredSemaphore(AT_ONCE)
         self._key = secrets.token_bytes(32)
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
@@ -157,8 +157,8 @@ class Logins:
             return await self._check(task, digest, proof, peer)
         except WrongLogin:
             self.wrong += 1
-            where = self._failures.of(address)
-            self._failures.say(peer, "anyone", where.failed(self._clock.seconds()))
+            where = self.failures.of(address)
+            self.failures.say(peer, "", where.failed(self._clock.seconds()))
             if where.tokens_waiting == WAITING_MOST or len(self._under_way) > UNDER_WAY_MOST:
                 raise
             where.tokens_waiting += 1
@@ -170,7 +170,7 @@ class Logins:
         self, task: _Task, digest: bytes, proof: Proof, address: bytes, peer: str
     ) -> str:
         """Check a password once it is the turn of its `address`."""
-        where = self._failures.of(address)
+        where = self.failures.of(address)
         if where.waiting == WAITING_MOST:
             raise Busy
         where.waiting += 1
@@ -186,7 +186,7 @@ class Logins:
             except WrongLogin:
                 self.wrong += 1
                 user = printable(proof.user or b"", 64)
-                self._failures.say(peer, user, where.failed(self._clock.seconds()))
+                self.failures.say(peer, user, where.failed(self._clock.seconds()))
                 raise
         finally:
             where.waiting -= 1

@@ -22,9 +22,11 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.source import Source
 from tcpdl.server.admission import Admission, Everyone, Visit
 from tcpdl.server.answering import IN_A_ROW_MOST, AnsweringProtocol, Gone
-from tcpdl.server.answers import Answers, Unreadable
+from tcpdl.server.answers import Answers
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import direct
+from tcpdl.server.transfers import MALFORMED, TIMEOUT, Transfers
+from tcpdl.server.unreadable import Unreadable
 from tcpdl.server.working import Workers
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
@@ -101,7 +103,7 @@ class Native(AnsweringProtocol):
                     break
                 self._requests.append(request)
         except ProtocolError as problem:
-            _log.info("{peer} spoke nonsense: {why}", peer=self.peer, why=problem)
+            self._tell(MALFORMED, str(problem))
             self._refusal = native.Error(0, native.NOT_UNDERSTOOD, str(problem))
         full = len(self._requests) == PENDING_MOST
         if full is not self._paused:
@@ -127,7 +129,9 @@ class Native(AnsweringProtocol):
     async def _answer_all(self) -> None:
         shared = self.factory
         visitor = self._visitor = self._visitor or shared.admission.visit(self.transport)
-        answers = Answers(self, visitor, shared.digests, shared.workers, shared.unreadable)
+        answers = Answers(
+            *(self, visitor, shared.digests, shared.workers, shared.unreadable, shared.transfers)
+        )
         in_a_row = 0
         while self._requests and not self._lost and not self._ended:
             if in_a_row == IN_A_ROW_MOST:
@@ -208,7 +212,13 @@ class Native(AnsweringProtocol):
         if within:
             sentence = "the request did not come in time"
             self._refusal = native.Error(0, native.TOO_SLOW, sentence)
+            self._tell(TIMEOUT, sentence)
         self._end()
+
+    def _tell(self, outcome: str, why: str) -> None:
+        """Tell of what is no request."""
+        user = self._visitor.user if self._visitor is not None else None
+        self.factory.transfers.once(outcome, "native", self.peer, self.secure, user=user, why=why)
 
     def _end(self) -> None:
         """Nothing more is answered on this connection."""
@@ -248,6 +258,7 @@ class NativeFactory(Factory):
         *,
         admission: Admission | None = None,
         requests_most: int = 0,
+        transfers: Transfers | None = None,
     ) -> None:
         """`admission`, if there is one, says who may read what of the `source`. A connection ends
         after `requests_most` answers; 0: any number."""
@@ -257,6 +268,7 @@ class NativeFactory(Factory):
         self.workers = workers
         self.unreadable = Unreadable()
         self.requests_most = requests_most
+        self.transfers = transfers or Transfers(deadlines.clock)
 
     def buildProtocol(self, addr: IAddress | None) -> Native:  # type: ignore[override]
         return Native(self)

@@ -1,6 +1,6 @@
 """A file on its way out: what a transport that sends files promises, and what of it it still owes.
 
-Imports Twisted only.
+Imports Twisted, and `server.transfers` for what becomes of it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITCPTransport
 
+from tcpdl.server.transfers import FAILED
+
 AHEAD = 8 * 1024 * 1024
 """How far ahead of what is sent the kernel is asked to read from the disk."""
 
@@ -20,10 +22,13 @@ AHEAD = 8 * 1024 * 1024
 class FileCutShort(Exception):
     """A file could not be sent to its promised end, so the connection was reset."""
 
-    def __init__(self, sent: int, count: int, why: str) -> None:
+    def __init__(self, sent: int, count: int, why: str, outcome: str = FAILED) -> None:
+        """`outcome` is one of those of a transfer."""
         super().__init__(f"{sent} of {count} bytes sent: {why}")
         self.sent = sent
         self.count = count
+        self.why = why
+        self.outcome = outcome
 
 
 class IFileTransport(ITCPTransport):
@@ -36,22 +41,26 @@ class IFileTransport(ITCPTransport):
         is in the kernel's hands, or with a failure: `FileCutShort` if the file ended or could
         not be read before `count` bytes (the connection is then reset, so that a short file
         never looks whole), or the reason why the connection was lost. To cancel it is to reset
-        the connection.
+        the connection. It is an `Outgoing`'s, which tells how far it has got.
         """
 
 
-class Outgoing:
-    """A file in the queue of a transport: what of it is still to be sent."""
-
-    __slots__ = ("advised", "copying", "done", "end", "fd", "offset", "start", "warm")
+class Outgoing(Deferred[int]):
+    """A file in the queue of a transport: what of it is still to be sent. It fires when nothing is,
+    as `IFileTransport.sendFile` has it."""
 
     def __init__(self, fd: int, offset: int, count: int, cancel: Callable[[Any], None]) -> None:
+        super().__init__(cancel)
         self.fd = fd
         self.start = self.offset = offset
         self.end = offset + count
         self.advised = self.warm = offset
         self.copying = False
-        self.done: Deferred[int] = Deferred(cancel)
+
+    @property
+    def sent(self) -> int:
+        """Bytes of it that are in the kernel's hands."""
+        return self.offset - self.start
 
     def read_ahead(self) -> None:
         """Have the kernel read what comes next, if half of what it read before has been sent."""
@@ -62,6 +71,6 @@ class Outgoing:
             os.posix_fadvise(self.fd, self.advised, ahead, os.POSIX_FADV_WILLNEED)
         self.advised += ahead
 
-    def cut_short(self, why: str) -> FileCutShort:
-        """What `done` fails with if no more of it can be sent."""
-        return FileCutShort(self.offset - self.start, self.end - self.start, why)
+    def cut_short(self, why: str, outcome: str = FAILED) -> FileCutShort:
+        """What it fails with if no more of it can be sent."""
+        return FileCutShort(self.sent, self.end - self.start, why, outcome)

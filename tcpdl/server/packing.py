@@ -26,8 +26,8 @@ class Packing:
         """Whether the pack that is being made is one to be handed out."""
         return self._number % self._shares == self._share
 
-    def packs(self, entries: Iterator[Entry]) -> Any:  # Generator[tuple[bytearray, int]]
-        """Packs and how many entries each has, as soon as they are full; for threads."""
+    def packs(self, entries: Iterator[Entry]) -> Any:  # Generator[bytearray]
+        """Packs, as soon as they are full; for threads."""
         waiting: list[Entry] = []
         size = 0
         for entry in entries:
@@ -43,5 +43,5 @@ class Packing:
         if waiting and self.is_mine():
             yield self._pack(waiting)
 
-    def _pack(self, entries: list[Entry]) -> tuple[bytearray, int]:
-        return pack.pack(entries, self._digest), len(entries)
+    def _pack(self, entries: list[Entry]) -> bytearray:
+        return pack.pack(entries, self._digest)

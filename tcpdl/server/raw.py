@@ -9,29 +9,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpdl.content.errors import Absent, NotServed, Unavailable
 from tcpdl.content.source import File, Source
-from tcpdl.server.admission import Admission, Everyone
+from tcpdl.server.admission import Admission, Everyone, Visit
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import direct
+from tcpdl.server.direct import direct, encrypted
 from tcpdl.server.lingering import LingeringProtocol
+from tcpdl.server.outcomes import outcome_of, why_of
 from tcpdl.server.peer import peer_name
 from tcpdl.server.sending import send_file
-from tcpdl.wire.links import for_log
+from tcpdl.server.transfers import (
+    BROKEN,
+    CHANGED,
+    COMPLETE,
+    MALFORMED,
+    TIMEOUT,
+    Transfer,
+    Transfers,
+)
 from tcpdl.wire.names import NameRefused
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, HELP, HELP_NAMES, RawRequest, spellings
 
 QUIET_MILLISECONDS = 50
 """After this much silence, what has come is the whole name. Clients that send a name and nothing
 to end it wait this long."""
-
-_log = Logger()
 
 
 class Raw(LingeringProtocol):
@@ -56,7 +61,9 @@ class Raw(LingeringProtocol):
         try:
             name = self._request.feed(data)
         except NameRefused as refusal:
-            self._refuse(b"", str(refusal))
+            self._stop_asking()
+            self._tell(MALFORMED, str(refusal))
+            self.finish()
             return
         if name is not None:
             self._answer(name)
@@ -72,7 +79,7 @@ class Raw(LingeringProtocol):
         ours = direct(self.transport)
         if self._request and ours is not None and ours.truncated:
             self._stop_asking()
-            _log.info("{peer} was cut off within its request", peer=self._peer)
+            self._tell(BROKEN, "it was cut off within its request")
             self.transport.abortConnection()
         elif self._request:
             self._answer(self._request.finish())
@@ -91,7 +98,7 @@ class Raw(LingeringProtocol):
             self._stop_asking()
             self.transport.abortConnection()  # a clean end would say that there is no such file
         elif self._request is not None:
-            _log.info("{peer} sent no request in time", peer=self._peer)
+            self._tell(TIMEOUT, "it sent no request in time")
             self.deadlines.metrics.missed["request"] += 1
             self._stop_asking()
             self.finish()
@@ -115,52 +122,55 @@ class Raw(LingeringProtocol):
 
     def _answer(self, name: bytes) -> None:
         self._stop_asking()
+        visitor = self.factory.admission.visit(self.transport)
+        transfer = self.factory.transfers.begin(
+            "raw", self._peer, encrypted(self.transport), asked=name, user=visitor.user
+        )
         try:
-            file, spelling = self.factory.open(name, self.transport)
+            file, spelling = self.factory.open(name, visitor)
         except Unavailable as problem:
             # Not the clean end that says there is no such file: there is one.
-            _log.warn("{peer} got a reset for {name}: {why}", **self._said(name, problem))
+            transfer.end(outcome_of(problem), why_of(problem))
             self.transport.abortConnection()
             return
         except (NameRefused, NotServed) as problem:
             if name in HELP_NAMES:
                 self.transport.write(HELP)
-                self.finish()
+                transfer.counted = len(HELP)
+                transfer.end(COMPLETE)
             else:
-                self._refuse(name, str(problem))
+                # No bytes: that is how this dialect says no.
+                transfer.end(outcome_of(problem), why_of(problem))
+            self.finish()
             return
+        transfer.asked = spelling
+        transfer.size = file.size
         self.owe()
-        sent = maybeDeferred(send_file, self.transport, file.fd, 0, file.size)
-        sent.addBoth(self._sent, file, spelling)
+        sent = maybeDeferred(send_file, self.transport, file.fd, 0, file.size, transfer)
+        sent.addBoth(self._sent, file, transfer)
 
-    def _sent(self, result: int | Failure, file: File, name: bytes) -> None:
+    def _sent(self, result: int | Failure, file: File, transfer: Transfer) -> None:
         mixed = file.written_over()
         file.close()
-        if mixed or isinstance(result, Failure):
-            if isinstance(result, int):
-                why: object = "it was written over meanwhile"
-            elif result.check(ConnectionDone, ConnectionLost, ConnectionAborted):
-                why = self.loss
-            else:
-                why = result.value
+        if isinstance(result, Failure):
+            problem = result.value or RuntimeError("nothing was raised")
+            transfer.end(outcome_of(problem, self.lost_as), why_of(problem))
             self.transport.abortConnection()
-            _log.info("{peer} did not get all of {name}: {why}", **self._said(name, why))
+        elif mixed:
+            transfer.end(CHANGED, "it was written over meanwhile")
+            self.transport.abortConnection()
         else:
-            _log.info("{peer} got {name}, {why} bytes", **self._said(name, result))
+            transfer.end(COMPLETE)
             self.finish()
 
-    def _refuse(self, name: bytes, why: str) -> None:
-        """Answer with no bytes: that is how this dialect says no. The log says why."""
-        self._stop_asking()
-        _log.info("{peer} got nothing for {name}: {why}", **self._said(name, why))
-        self.finish()
+    def _tell(self, outcome: str, why: str) -> None:
+        """Tell of a client that has asked for nothing."""
+        secure = encrypted(self.transport)
+        self.factory.transfers.once(outcome, "raw", self._peer, secure, why=why)
 
     @property
     def _peer(self) -> str:
         return peer_name(self.transport.getPeer())
-
-    def _said(self, name: bytes, why: object) -> dict[str, object]:
-        return {"peer": self._peer, "name": for_log(name), "why": why}
 
 
 class RawFactory(Factory):
@@ -177,6 +187,7 @@ class RawFactory(Factory):
         quiet: float = QUIET_MILLISECONDS / 1000,
         encodings: Sequence[str] = DEFAULT_ENCODINGS,
         admission: Admission | None = None,
+        transfers: Transfers | None = None,
     ) -> None:
         """`quiet` is in seconds; 0 waits for the end of the line or of the client's stream.
         `admission`, if there is one, says who may read what of the `source`."""
@@ -185,19 +196,19 @@ class RawFactory(Factory):
         self.deadlines = deadlines
         self.quiet = quiet
         self.encodings = encodings
+        self.transfers = transfers or Transfers(deadlines.clock)
 
     def buildProtocol(self, addr: IAddress | None) -> Raw:  # type: ignore[override]
         return Raw(self)
 
-    def open(self, name: bytes, transport: Any) -> tuple[File, bytes]:
+    def open(self, name: bytes, visitor: Everyone | Visit) -> tuple[File, bytes]:
         """Open the file that `name` stands for, in the first of the encodings that names one, for
-        whoever is at the other end of `transport`.
+        `visitor`.
 
         Returns it with the name it has here. Raises `NotServed` or `NameRefused`, with what is
         to be said of the last spelling tried.
         """
         problem: Exception = Absent("it is in none of the encodings that names are read in")
-        visitor = self.admission.visit(transport)
         for spelling in spellings(name, self.encodings):
             try:
                 source, safe = visitor.look_up(spelling)

@@ -1,4 +1,4 @@
-"""Send a file over whatever transport a protocol was given. Imports `server.outgoing`.
+"""Send a file over whatever transport a protocol was given. Imports `outgoing` and `transfers`.
 
 Over a `DirectTransport` that is its own `sendFile`. Any other (Twisted's TLS, a PROXY layer, one
 that tests made) gets the file through its public `IConsumer` face, read and written piece by piece.
@@ -15,44 +15,58 @@ from zope.interface import implementer
 
 from tcpdl.server.direct import direct, reset_if_lost, wire
 from tcpdl.server.outgoing import FileCutShort
+from tcpdl.server.transfers import BROKEN, CHANGED, FAILED, Transfer
 
 PIECE = 64 * 1024
 """Bytes read and written at a time."""
 
 
-def send_file(transport: Any, fd: int, offset: int, count: int) -> Deferred[int]:
-    """Send `count` bytes of `fd` from `offset` over `transport`.
+def send_file(
+    transport: Any, fd: int, offset: int, count: int, transfer: Transfer | None = None
+) -> Deferred[int]:
+    """Send `count` bytes of `fd` from `offset` over `transport`, as a part of `transfer`.
 
     The Deferred and its failures are those of `IFileTransport.sendFile`, but that it fires when
     the last byte was written to the transport, whose own buffer may still hold it.
     """
     ours = direct(transport)
+    sending: Any
     if ours is not None:
-        sent: Deferred[int] = ours.sendFile(fd, offset, count)
-        return sent
-    return _Pump(transport, fd, offset, count).start()
+        sending = ours.sendFile(fd, offset, count)
+    else:
+        sending = _Pump(transport, fd, offset, count)
+    if transfer is not None:
+        transfer.watch(sending)
+    if ours is None:
+        sending.start()
+    done: Deferred[int] = sending
+    return done
 
 
 @implementer(IPullProducer)
-class _Pump:
-    """Reads the file whenever the transport asks for more."""
+class _Pump(Deferred[int]):
+    """Reads the file whenever the transport asks for more. Fires as `send_file` has it."""
 
     def __init__(self, transport: Any, fd: int, offset: int, count: int) -> None:
+        super().__init__(lambda _: self._wire.abortConnection())
         self._transport = transport
         self._wire = wire(transport)
         self._fd = fd
         self._offset = offset
         self._end = offset + count
         self._count = count
-        self._done: Deferred[int] = Deferred(lambda _: self._wire.abortConnection())
 
-    def start(self) -> Deferred[int]:
+    @property
+    def sent(self) -> int:
+        """Bytes that were written."""
+        return self._count - (self._end - self._offset)
+
+    def start(self) -> None:
         if self._count:
             reset_if_lost(self._wire, True)
             self._transport.registerProducer(self, False)
         else:
-            self._done.callback(0)
-        return self._done
+            self.callback(0)
 
     def resumeProducing(self) -> None:
         try:
@@ -60,26 +74,25 @@ class _Pump:
         except OSError as error:
             return self._cut_short(os.strerror(error.errno or 0))
         if not data:
-            return self._cut_short("the file became shorter")
+            return self._cut_short("the file became shorter", CHANGED)
         self._offset += len(data)
         self._transport.write(data)
         if self._offset == self._end:
             self._transport.unregisterProducer()
             reset_if_lost(self._wire, False)
-            self._done.callback(self._count)
+            self.callback(self._count)
         return None
 
     def stopProducing(self) -> None:
         """The connection was lost."""
-        self._fail("the connection was lost")
+        self._fail("the connection was lost", BROKEN)
 
-    def _cut_short(self, why: str) -> None:
+    def _cut_short(self, why: str, outcome: str = FAILED) -> None:
         self._transport.unregisterProducer()
         # Not by the transport itself: TLS would first say that all had been sent.
         self._wire.abortConnection()
-        self._fail(why)
+        self._fail(why, outcome)
 
-    def _fail(self, why: str) -> None:
-        if not self._done.called:
-            sent = self._count - (self._end - self._offset)
-            self._done.errback(FileCutShort(sent, self._count, why))
+    def _fail(self, why: str, outcome: str) -> None:
+        if not self.called:
+            self.errback(FileCutShort(self.sent, self._count, why, outcome))

@@ -41,6 +41,9 @@ class IHandshakeWatcher(IHandshakeListener):
     def handshake_begun() -> None:
         """The client speaks TLS; nothing can be sent before `handshakeCompleted`."""
 
+    def handshake_failed(why: str) -> None:  # noqa: N805
+        """It did not come about, and nothing can be sent. `why` is fit to be shown."""
+
 
 class _TlsSpeaking(FileSending):
     """What both kinds of transport below share."""
@@ -109,12 +112,13 @@ class _TlsSpeaking(FileSending):
 
     def _failed(self, session: TlsSession, why: str) -> Any:
         """End a connection on which no more can be said but why not."""
-        peer = peer_name(self.getPeer())
         self._put(session.take())
         if session.established:
-            _log.info("{peer} broke TLS: {why}", peer=peer, why=why)
+            _log.info("{peer} broke TLS: {why}", peer=peer_name(self.getPeer()), why=why)
         else:
-            _log.info("{peer} got no TLS connection: {why}", peer=peer, why=why)
+            watcher = IHandshakeWatcher(self.protocol, None)
+            if watcher is not None:
+                watcher.handshake_failed(why)
             self.reset_if_lost(False)
         return main.CONNECTION_LOST
 
@@ -203,6 +207,10 @@ class _TlsSpeaking(FileSending):
         if self._session is not None and not self._session.established:
             self._metrics.handshakes_failed += 1
         self.__dict__.pop("doRead", None)  # which refers to us, so that only a collector would help
+        if self._queue and isinstance(sending := self._queue[0], Outgoing):
+            # What of it was encrypted last may not have left.
+            left = len(self.dataBuffer) - self.offset + self._tempDataLen
+            sending.offset = max(sending.start, sending.offset - left)
         super().connectionLost(reason)
 
     def _say_goodbye(self) -> None:

@@ -33,14 +33,14 @@ CHANGED = "changed"
 FAILED = "failed"
 STOPPED = "stopped"
 WRONG_LOGIN = "wrong-login"
-HANDSHAKE = "handshake"
+NO_TLS = "no-tls"
 
 OUTCOMES = {
     COMPLETE: "all that was asked for was sent",
     UNCHANGED: "the client has it already",
     REDIRECTED: "the client was told another address",
-    ABSENT: "nothing has that name",
-    REFUSED: "it is there, or may be, and is not handed out to anybody",
+    ABSENT: "there is no such file, or folder",
+    REFUSED: "nobody is given that",
     LOGIN: "it is for those who log in",
     DENIED: "whoever asked has no right to it",
     MISMATCH: "the file is not the one that was asked for, or has no such range",
@@ -54,7 +54,7 @@ OUTCOMES = {
     FAILED: "the file could not be read to its end, or something unexpected happened",
     STOPPED: "the daemon was stopped before all was sent",
     WRONG_LOGIN: "what somebody logged in with is wrong",
-    HANDSHAKE: "no TLS connection came about",
+    NO_TLS: "no TLS connection came about, where one was begun or is required",
 }
 """All that can become of an answer, or of a client that got none; and what each means."""
 
@@ -62,11 +62,13 @@ _log = Logger()
 
 
 class Sending(Protocol):
-    """A file on its way out."""
+    """A file on its way out, or a run of it: a Deferred that fires when it is done with."""
 
     @property
     def sent(self) -> int:
         """Bytes of it that are in the kernel's hands."""
+
+    def addBoth(self, callback: Callable[..., Any], *args: Any) -> Any: ...
 
 
 class Transfer:
@@ -74,7 +76,7 @@ class Transfer:
 
     __slots__ = (
         *("agent", "asked", "began", "counted", "dialect", "ended", "method", "number", "outcome"),
-        *("peer", "secure", "sending", "size", "span", "status", "user", "why", "_of"),
+        *("peer", "secure", "size", "span", "status", "user", "why", "_of", "_sending"),
     )
 
     def __init__(
@@ -88,10 +90,16 @@ class Transfer:
         method: str,
         asked: bytes,
         user: str | None,
+        status: int = 0,
+        sent: int = 0,
+        agent: bytes | None = None,
+        why: str = "",
+        outcome: str = "",
     ) -> None:
+        # Set in a row, without a call: thousands are made in a second.
         self._of = of
         self.number = number
-        """No other of this process has it."""
+        """No other of this process has it; 0, if it took no time."""
         self.dialect = dialect
         """`raw`, `native`, `http` or `echo`; `-` for a client that got no answer at all."""
         self.peer = peer
@@ -110,16 +118,16 @@ class Transfer:
         """Bytes of the whole file, if it is one."""
         self.began = self.ended = now
         """On the monotonic clock, in seconds."""
-        self.counted = 0
-        """Bytes of the content that were sent before what is `sending` now."""
-        self.sending: Sending | None = None
-        self.status = 0
+        self.counted = sent
+        """Bytes of the content that were sent before what is sent now."""
+        self._sending: list[Sending] | None = None
+        self.status = status
         """That of HTTP; 0 for the others."""
-        self.agent: str | None = None
+        self.agent = agent
         """What an HTTP client calls itself: not fit to be shown."""
-        self.why = ""
-        """A sentence that says more than `outcome`, fit to be shown; mostly none is needed."""
-        self.outcome = ""
+        self.why = why
+        """What more there is to say than `outcome` does: not fit to be shown. Mostly nothing."""
+        self.outcome = outcome
         """What became of it, one of `OUTCOMES`; nothing while it goes on."""
 
     @property
@@ -130,8 +138,32 @@ class Transfer:
     @property
     def sent(self) -> int:
         """Bytes of content, not of what it is wrapped in, that are in the kernel's hands."""
-        sending = self.sending
-        return self.counted if sending is None else self.counted + sending.sent
+        if self._sending is None:
+            return self.counted
+        return self.counted + sum(sending.sent for sending in self._sending)
+
+    def watch(self, sending: Sending) -> None:
+        """This is a part of it."""
+        if self._sending is None:
+            self._sending = []
+        self._sending.append(sending)
+        sending.addBoth(self._has_sent, sending)
+
+    def _has_sent(self, result: Any, sending: Sending) -> Any:
+        if self._sending is not None:
+            self._sending.remove(sending)
+            self.counted += sending.sent
+        return result
+
+    def take_back(self, transport: Any) -> None:
+        """What was counted when it was written, and is in the buffer of `transport`, was not
+        sent."""
+        self.counted -= min(self.counted, getattr(transport, "unsent", 0))
+
+    def settle(self) -> None:
+        """Nothing more is counted."""
+        self.counted = self.sent
+        self._sending = None
 
     def end(self, outcome: str, why: str = "") -> None:
         """It is over. If it was so before, nothing happens."""
@@ -152,18 +184,10 @@ class Transfers:
         self.stopping = False
         """The daemon ends: what breaks now is its own doing."""
 
-    def make(
-        self,
-        dialect: str,
-        peer: str,
-        secure: bool,
-        method: str = "",
-        asked: bytes = b"",
-        user: str | None = None,
-    ) -> Transfer:
-        """One that is over as soon as it has begun: `end` is to be called before any waiting."""
-        now = self._clock.seconds()
-        return Transfer(self, next(self._numbers), now, dialect, peer, secure, method, asked, user)
+    def now(self) -> float:
+        """The time that `began` and `ended` are of, in seconds since no particular moment."""
+        seconds: float = self._clock.seconds()
+        return seconds
 
     def begin(
         self,
@@ -175,24 +199,54 @@ class Transfers:
         user: str | None = None,
     ) -> Transfer:
         """One that takes its time: it is among those that are `live` until its `end` is called."""
-        transfer = self.make(dialect, peer, secure, method, asked, user)
-        self.live[transfer.number] = transfer
+        number, now = next(self._numbers), self._clock.seconds()
+        transfer = Transfer(self, number, now, dialect, peer, secure, method, asked, user)
+        self.live[number] = transfer
         return transfer
+
+    def once(
+        self,
+        outcome: str,
+        dialect: str,
+        peer: str,
+        secure: bool,
+        method: str = "",
+        asked: bytes = b"",
+        user: str | None = None,
+        status: int = 0,
+        sent: int = 0,
+        agent: bytes | None = None,
+        why: str = "",
+    ) -> None:
+        """One that has taken no time."""
+        now = self._clock.seconds()
+        self._tell(
+            Transfer(
+                *(self, 0, now, dialect, peer, secure, method, asked, user),
+                *(status, sent, agent, why, outcome),
+            )
+        )
+
+    def wrong_login(self, peer: str, user: str) -> None:
+        """Somebody has logged in wrongly, as `user`, or with a token, as nobody."""
+        self.once(WRONG_LOGIN, "-", peer, False, user=user or None)
 
     def over(self, transfer: Transfer, outcome: str, why: str) -> None:
         """`transfer` is over. To be called by its `end`."""
         if outcome == BROKEN and self.stopping:
             outcome = STOPPED
-        transfer.counted = transfer.sent
-        transfer.sending = None
-        if self.live.pop(transfer.number, None) is not None:
-            transfer.ended = self._clock.seconds()
+        transfer.settle()
+        transfer.ended = self._clock.seconds()
         transfer.outcome, transfer.why = outcome, why
-        for tell in self.on_end:
-            try:
+        del self.live[transfer.number]
+        self._tell(transfer)
+
+    def _tell(self, transfer: Transfer) -> None:
+        try:
+            for tell in self.on_end:
                 tell(transfer)
-            except Exception:  # noqa: BLE001 - what is sent to others does not depend on it
-                _log.failure("unexpected error when {tell!r} was told of an answer", tell=tell)
+        except Exception:  # noqa: BLE001 - what is sent to others does not depend on it
+            _log.failure("unexpected error when an answer was told of")
 
 
 @lru_cache(maxsize=1024)

@@ -1,7 +1,7 @@
 """The transport that sends files: a `tcp.Server` that knows `sendfile(2)`.
 
-Imports the modules of `server` named `direct`, `metrics`, `outgoing`, `peer`, `shaping`, `sockets`
-and `warming`.
+Imports the modules of `server` named `direct`, `metrics`, `outgoing`, `peer`, `shaping`, `sockets`,
+`transfers` and `warming`.
 It is set as the documented `Port.transport` after `listen()` returned, and overrides public methods
 only. What it adds to its base class:
 
@@ -36,6 +36,7 @@ from tcpdl.server.metrics import Metrics
 from tcpdl.server.outgoing import FileCutShort, IFileTransport, Outgoing
 from tcpdl.server.peer import network
 from tcpdl.server.shaping import Shaper, Share
+from tcpdl.server.transfers import CHANGED
 from tcpdl.server.warming import WARM_MOST, Warmer, would_wait
 
 SEND_MOST = 64 * 1024
@@ -131,12 +132,12 @@ class FileSending(DirectTransport, tcp.Server):
         sent = idle and self._send_some(sending) is None and sending.offset == sending.end
         if sent and not self._held:
             self._queue.popleft()
-            sending.done.callback(count)
+            sending.callback(count)
         else:
             self.reset_if_lost(True)
-            # Whatever went wrong will go wrong again, where the reactor can be told.
+            # What went wrong will go wrong again, where the reactor can be told.
             self.startWriting()
-        return sending.done
+        return sending
 
     def write(self, data: bytes) -> None:
         if not isinstance(data, bytes):
@@ -243,7 +244,7 @@ class FileSending(DirectTransport, tcp.Server):
             self._metrics.read_errors += 1
             self._queue.popleft()
             self.abortConnection()
-            sending.done.errback(problem)
+            sending.errback(problem)
             return None
         if problem is not None or sending.offset < sending.end or self._held:
             return problem
@@ -251,7 +252,7 @@ class FileSending(DirectTransport, tcp.Server):
         self._move_bytes()
         if not self._queue:
             self.reset_if_lost(False)
-        sending.done.callback(sending.end - sending.start)
+        sending.callback(sending.end - sending.start)
         if self._queue or self._held or self._aborted or not self.connected:
             return None
         # Nothing is left: the base class stops writing, asks a producer, or ends as told.
@@ -332,7 +333,7 @@ class FileSending(DirectTransport, tcp.Server):
                 return self._send_some(sending)
             return sending.cut_short(os.strerror(error.errno or 0))
         if sent == 0:
-            return sending.cut_short("the file became shorter")
+            return sending.cut_short("the file became shorter", CHANGED)
         sending.offset += sent
         return None
 
@@ -427,10 +428,10 @@ class FileSending(DirectTransport, tcp.Server):
             super().connectionLost(closing)
         finally:
             for item in queue:
-                if isinstance(item, Outgoing) and not item.done.called:  # one may be cancelled
+                if isinstance(item, Outgoing) and not item.called:  # one may be cancelled
                     # Not what `reason` holds, one for all: what is raised keeps its frames.
                     kind: Any = reason.check(ConnectionAborted, ConnectionDone) or ConnectionLost
-                    item.done.errback(kind())
+                    item.errback(kind())
 
 
 @implementer(IFileTransport)

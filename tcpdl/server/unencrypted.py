@@ -5,9 +5,10 @@ Imports `wire`, `web` and the modules beside it. PROTOCOL.md 6.5 is the specific
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.front import Dialects
@@ -16,24 +17,27 @@ from tcpdl.server.http_answers import write_refusal
 from tcpdl.server.http_exchange import Exchange, Work
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
+from tcpdl.server.transfers import NO_TLS, Transfers
 from tcpdl.web.request import Refusal
 from tcpdl.wire import native
 
 SENTENCE = "this server is reached with TLS only (tcpdls:// or https://)"
 
-_log = Logger()
-
 
 class Refusing(LingeringProtocol):
     """Says what it is made to say to whatever is sent, and ends."""
 
-    def __init__(self, deadlines: Deadlines, said: bytes) -> None:
+    def __init__(
+        self, deadlines: Deadlines, said: bytes, dialect: str, transfers: Transfers
+    ) -> None:
         super().__init__(deadlines)
         self._said = said
+        self._dialect = dialect
+        self._transfers = transfers
 
     def connectionMade(self) -> None:
         peer = peer_name(self.transport.getPeer())
-        _log.info("{peer} got nothing: it came without TLS, which is required", peer=peer)
+        self._transfers.once(NO_TLS, self._dialect, peer, False, why="TLS is required here")
         if self._said:
             self.transport.write(self._said)
         self.finish()
@@ -47,12 +51,13 @@ class RefusingFactory(Factory):
 
     noisy = False
 
-    def __init__(self, deadlines: Deadlines, said: bytes) -> None:
-        self._deadlines = deadlines
-        self._said = said
+    def __init__(
+        self, deadlines: Deadlines, said: bytes, dialect: str, transfers: Transfers
+    ) -> None:
+        self._make = partial(Refusing, deadlines, said, dialect, transfers)
 
     def buildProtocol(self, addr: IAddress | None) -> Refusing:
-        return Refusing(self._deadlines, self._said)
+        return self._make()
 
 
 class ToHttps:
@@ -75,13 +80,12 @@ class ToHttps:
         write_refusal(exchange, refusal)
 
 
-def refusing(deadlines: Deadlines, http: HttpFactory) -> Dialects:
-    """What makes the protocols of raw, native and HTTP where nothing but TLS is to be spoken;
-    requests are logged as those of `http` are."""
+def refusing(deadlines: Deadlines, transfers: Transfers) -> Dialects:
+    """What makes the protocols of raw, native and HTTP where nothing but TLS is to be spoken."""
     error = native.Error(0, native.NEEDS_TLS, SENTENCE)
     said = native.preface(0) + b"".join(native.parts(error))
     return Dialects(
-        RefusingFactory(deadlines, b""),
-        RefusingFactory(deadlines, said),
-        HttpFactory(ToHttps(), deadlines, http.access),
+        RefusingFactory(deadlines, b"", "raw", transfers),
+        RefusingFactory(deadlines, said, "native", transfers),
+        HttpFactory(ToHttps(), deadlines, transfers=transfers),
     )

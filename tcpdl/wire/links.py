@@ -13,7 +13,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tcpdl.wire.text import printable
+from tcpdl.wire.text import clipped, printable
 
 LONGEST_SECONDS = 366 * 86_400
 """How long a link is valid at most: a key that was lost must not be of use for ever."""
@@ -98,11 +98,7 @@ def without_signature(text: bytes) -> bytes:
 def for_log(text: bytes) -> str:
     """What a client asked for, as one line for a log: without its signature, and of at most
     `LOGGED_MOST` bytes, however much is escaped; that some of it was cut off is shown."""
-    shown = printable(without_signature(text), LOGGED_MOST)
-    whole = shown.encode("utf-8")
-    if len(whole) <= LOGGED_MOST:
-        return shown
-    return whole[:LOGGED_MOST].decode("utf-8", "ignore") + "..."
+    return clipped(printable(without_signature(text), LOGGED_MOST), LOGGED_MOST)
 
 
 def _begin(key: bytes, until: int) -> hmac.HMAC:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+_HALF_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:x.?|u.{0,3}|U.{0,7})?\Z")
+"""An escape of `printable` of which the end is missing, and whole ones that stand before."""
+
 
 def printable(text: bytes | str, limit: int = 512) -> str:
     r"""`text` as one line that shows what it holds and controls nothing.
@@ -18,6 +23,15 @@ def printable(text: bytes | str, limit: int = 512) -> str:
     if not shown.isprintable() or "\\" in shown:
         shown = "".join(map(_escape, shown))
     return shown if len(text) <= limit else shown + "..."
+
+
+def clipped(shown: str, most: int) -> str:
+    """What `printable` gave, if it has no more than `most` bytes; else its beginning, without half
+    an escape, and dots."""
+    whole = shown.encode("utf-8")
+    if len(whole) <= most:
+        return shown
+    return _HALF_ESCAPE.sub(r"\1", whole[:most].decode("utf-8", "ignore")) + "..."
 
 
 def visible(sentence: str) -> str:

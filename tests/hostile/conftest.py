@@ -116,8 +116,7 @@ class Guarded(NamedTuple):
 
     def logged(self) -> list[str]:
         """The lines of the log, each of which is one, and shows what it holds."""
-        self.server.access.flush()
-        lines = [line for event in self.log.lines for line in event.split("\n")]
+        lines = [*self.log.lines, *self.log.told]
         for line in lines:
             assert line.isprintable(), line
         return lines

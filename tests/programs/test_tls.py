@@ -164,7 +164,7 @@ def test_whatever_protocol_is_offered(offered: str, secured: Secured, run: Run) 
 @needs("openssl")
 def test_an_old_version(secured: Secured, run: Run) -> None:
     run(*secured.s_client("-tls1_1", "-cipher", "ALL:@SECLEVEL=0"), status=1)
-    secured.daemon.log.wait_for(r"got no TLS connection: (unsupported protocol)")
+    secured.daemon.log.wait_for(r'outcome=no-tls .* why="(unsupported protocol)"')
 
 
 @needs("socat")

@@ -20,10 +20,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.content.directory import Directory
+from tcpdl.logs.lines import as_json, as_text
 from tcpdl.server.deadlines import Deadlines, Times
+from tcpdl.server.peer import named
 from tcpdl.server.raw import RawFactory
 from tcpdl.server.tls_transport import TlsFileTransport, UNIXTlsFileTransport
+from tcpdl.server.transfers import OUTCOMES, Transfer, Transfers
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
+from tcpdl.wire.text import visible
 
 TIMES = Times()
 REQUEST_SECONDS, HEAD_SECONDS, IDLE_SECONDS = TIMES.request, TIMES.head, TIMES.idle
@@ -280,8 +284,10 @@ class Log:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.told: list[str] = []
+        """What became of answers, in few words."""
         self.unfit: list[str] = []
-        """Of these, what would control a terminal."""
+        """Of both, what would control a terminal, or is too long."""
         self._failures: list[Failure] = []
 
     def __call__(self, event: Any) -> None:
@@ -293,6 +299,18 @@ class Log:
         if failure is not None:
             self._failures.append(failure)
 
+    def tell(self, transfer: Transfer) -> None:
+        """A transfer has ended."""
+        asked = " ".join(filter(None, (transfer.dialect, transfer.method, transfer.what)))
+        status = f"{transfer.status} " if transfer.status else ""
+        why = f", {visible(transfer.why)}" if transfer.why else ""
+        became = f"{status}{transfer.outcome} {transfer.sent}{why}"
+        self.told.append(f"{named(transfer.peer, transfer.user)} {asked}: {became}")
+        assert transfer.outcome in OUTCOMES
+        for line in (as_text(transfer, 0), as_json(transfer, 0)):
+            if not line.isprintable() or len(line.encode()) >= 4096:
+                self.unfit.append(line)
+
     def flush(self) -> list[BaseException | None]:
         """The errors that were logged; from now on they do not fail the test."""
         failures, self._failures = self._failures, []
@@ -300,10 +318,17 @@ class Log:
 
 
 @pytest.fixture(autouse=True)
-def log() -> Iterator[Log]:
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     """The log; an error in it that a test did not expect fails the test."""
     watch = Log()
     globalLogPublisher.addObserver(watch)
+    tell = Transfers._tell
+
+    def tell_both(transfers: Transfers, transfer: Transfer) -> None:
+        watch.tell(transfer)
+        tell(transfers, transfer)
+
+    monkeypatch.setattr(Transfers, "_tell", tell_both)
     yield watch
     globalLogPublisher.removeObserver(watch)
     assert watch.flush() == []

@@ -20,7 +20,6 @@ from twisted.internet.task import Clock
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.content.mounts import Mounts
-from tcpdl.server.access import AccessLog
 from tcpdl.server.admission import Admission
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.http import HttpFactory
@@ -257,13 +256,12 @@ class HttpServer:
         self.directory = content or Directory(root, hidden=hidden)
         self.digests = Digests(None)
         self.work = Work()
-        self.access = AccessLog(self.clock)
         workers: Any = self.work
         self.admission = admit(self) if admit is not None else None
         self.answers = HttpAnswers(
             self.directory, self.digests, workers, admission=self.admission, **options
         )
-        self.factory = HttpFactory(self.answers, self.deadlines, self.access)
+        self.factory = HttpFactory(self.answers, self.deadlines)
         self._connect = connect
 
     def connect(self, kind: str = "pair", **options: Any) -> Client:
@@ -275,5 +273,4 @@ class HttpServer:
 
     def close(self) -> None:
         self.work.release()
-        self.access.flush()
         self.directory.close()

@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 from tcpdl import digest
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
-from tcpdl.server.answers import Unreadable
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.native import NativeFactory
+from tcpdl.server.unreadable import Unreadable
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
 from tcpdl.wire.login import Login

@@ -13,7 +13,6 @@ from twisted.internet.error import ConnectionLost
 
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
-from tcpdl.server.access import AccessLog
 from tcpdl.server.deadlines import GRAIN, Deadlines
 from tcpdl.server.front import DECIDE_SECONDS, FrontDoor, FrontFactory
 from tcpdl.server.http import Http, HttpFactory
@@ -21,6 +20,7 @@ from tcpdl.server.http_answers import HttpAnswers
 from tcpdl.server.lingering import LINGER_SECONDS, LingeringProtocol
 from tcpdl.server.native import Native, NativeFactory
 from tcpdl.server.raw import Raw, RawFactory
+from tcpdl.server.transfers import Transfers
 from tcpdl.wire import native
 from tcpdl.wire.native import MAGIC, Get, encode
 from tests.server.conftest import REQUEST_SECONDS, Connect, Connection, Log
@@ -200,7 +200,7 @@ def test_no_byte_is_lost(said: bytes, size: int, server: Front) -> None:
     def build(_transport: Any) -> Listener:
         return Listener(server.deadlines)
 
-    protocol = FrontDoor(server.deadlines, build, build, build)
+    protocol = FrontDoor(server.deadlines, build, build, build, Transfers(server.clock))
     connection = server._connect(protocol=protocol, clock=server.clock)
     for at in range(0, len(said), size):
         connection.say(said[at : at + size])
@@ -236,7 +236,7 @@ def test_nothing_is_said(server: Front, log: Log) -> None:
     server.wait(2)
     assert answered(connection) == b""
     assert connection.ended
-    assert log.lines == ["127.0.0.1:1 sent nothing in time"]
+    assert log.told == ["127.0.0.1:1 -: timeout 0, it sent nothing in time"]
     server.wait(LINGER_SECONDS + 1)
     assert not connection.transport.connected
     assert len(server.deadlines) == 0
@@ -274,7 +274,7 @@ def test_a_port_check(server: Front, log: Log) -> None:
     assert answered(connection) == b""
     assert connection.ended
     assert not connection.transport.connected
-    assert log.lines == []
+    assert log.told == []
 
 
 def test_half_close_decides(server: Front) -> None:
@@ -323,7 +323,7 @@ def test_factories_share(tmp_path: Path) -> None:
     raw = RawFactory(directory, clock, deadlines)
     digests = Digests(None)
     dialects = NativeFactory(directory, deadlines, digests, work)
-    http = HttpFactory(HttpAnswers(directory, digests, work), deadlines, AccessLog(clock))
+    http = HttpFactory(HttpAnswers(directory, digests, work), deadlines)
     factory = FrontFactory(deadlines, raw, dialects, http)
     door: Any = factory.buildProtocol(None)
     assert door._native(None).factory is dialects

@@ -142,4 +142,5 @@ def test_the_log(root: Path) -> None:
     daemon = Daemon(root, "epoll", "--port=0", "--interface=127.0.0.1")
     said(daemon, get("/small?last", "Connection: close"), half_close=False)
     daemon.stop()
-    assert [line for line in daemon.log if re.search(r"GET /small\?last 200 13$", line)]
+    found = 'outcome=complete sent=13 .* method=GET status=200 name="/small\\?last"'
+    assert [line for line in daemon.log if re.search(found, line)]

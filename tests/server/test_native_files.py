@@ -13,7 +13,8 @@ from tcpdl import digest
 from tcpdl.content.digests import Digests
 from tcpdl.content.source import Identity
 from tcpdl.server.answering import UNSENT_MOST
-from tcpdl.server.answers import INLINE_MOST, UNREADABLE_MOST, Unreadable
+from tcpdl.server.answers import INLINE_MOST
+from tcpdl.server.unreadable import UNREADABLE_MOST, Unreadable
 from tcpdl.wire import native
 from tcpdl.wire.native import (
     ABSENT,

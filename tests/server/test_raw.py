@@ -39,7 +39,7 @@ def test_little_of_a_long_name_is_logged(server: RawServer, log: Log) -> None:
     connection = server.connect()
     connection.say(b"\xff" * MAX_NAME + b"\n")
     assert answer(connection) == b""
-    assert len(log.lines[0]) < 512 + 100
+    assert len(log.told[0]) < 512 + 100
 
 
 # The end of a name.
@@ -50,7 +50,7 @@ def test_terminators(end: bytes, server: RawServer, log: Log) -> None:
     connection = server.connect()
     connection.say(b"a.txt" + end)
     assert answer(connection) == b"content of a"
-    assert log.lines == [f"{PEER} got a.txt, 12 bytes"]
+    assert log.told == [f"{PEER} raw a.txt: complete 12"]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
@@ -67,7 +67,7 @@ def test_an_empty_file(server: RawServer, log: Log) -> None:
     connection = server.connect()
     connection.say(b"empty\n")
     assert answer(connection) == b""
-    assert log.lines == [f"{PEER} got empty, 0 bytes"]
+    assert log.told == [f"{PEER} raw empty: complete 0"]
 
 
 def test_what_follows_the_name_is_thrown_away(server: RawServer, log: Log) -> None:
@@ -78,7 +78,7 @@ def test_what_follows_the_name_is_thrown_away(server: RawServer, log: Log) -> No
     connection.say(b"b.txt\n")
     connection.half_close()
     assert answer(connection) == b"content of a"
-    assert len(log.lines) == 1
+    assert len(log.told) == 1
 
 
 def test_silence_ends_a_name(server: RawServer) -> None:
@@ -134,7 +134,7 @@ def test_half_close_without_a_byte(server: RawServer, log: Log) -> None:
     connection.half_close()
     assert answer(connection) == b""
     assert not connection.transport.connected
-    assert log.lines == [], "port checks do that; they would fill the log"
+    assert log.told == [], "port checks do that; they would fill the log"
 
 
 # Names that are not served.
@@ -147,8 +147,8 @@ def test_a_name_that_is_too_long(terminated: bool, server: RawServer, log: Log) 
     assert answer(connection) == b""
     connection.say(b"a.txt\n")
     assert answer(connection) == b""
-    assert len(log.lines) == 1
-    assert f"more than {MAX_NAME} bytes" in log.lines[0]
+    assert len(log.told) == 1
+    assert f"more than {MAX_NAME} bytes" in log.told[0]
 
 
 def test_the_longest_name(server: RawServer) -> None:
@@ -190,8 +190,8 @@ def test_no_bytes_are_a_no(name: bytes, why: str, server: RawServer, log: Log) -
     connection = server.connect()
     connection.say(name + b"\n")
     assert answer(connection) == b""
-    (line,) = log.lines
-    assert line.startswith(f"{PEER} got nothing for {name.decode()}: ")
+    (line,) = log.told
+    assert line.startswith(f"{PEER} raw {name.decode()}: ")
     assert why in line
     assert str(server.root) not in line
 
@@ -205,7 +205,7 @@ def test_a_name_in_another_encoding(server: RawServer, log: Log) -> None:
         connection = server.connect()
         connection.say("下载.txt\n".encode(encoding))
         assert answer(connection) == b"downloaded"
-    assert log.lines == [f"{PEER} got 下载.txt, 10 bytes"] * 2
+    assert log.told == [f"{PEER} raw 下载.txt: complete 10"] * 2
 
 
 def test_the_first_encoding_wins(server: RawServer) -> None:
@@ -227,8 +227,8 @@ def test_a_name_in_no_encoding(server: RawServer, log: Log) -> None:
     connection = server.connect(encodings=("ascii",))
     connection.say(b"\xff\n")
     assert answer(connection) == b""
-    assert log.lines == [
-        f"{PEER} got nothing for \\xff: it is in none of the encodings that names are read in"
+    assert log.told == [
+        f"{PEER} raw \\xff: absent 0, it is in none of the encodings that names are read in"
     ]
 
 
@@ -261,9 +261,9 @@ def test_names_in_the_log_control_nothing(server: RawServer, log: Log) -> None:
     (server.root / "\x1b{name}").write_bytes(b"odd")
     connection.say(b"\x1b{name}\n")
     assert answer(connection) == b"odd"
-    assert log.lines == [
-        rf"{PEER} got nothing for \r\x1b[2J\\{{peer}}\u202e\u2028 got a.txt: nothing has that name",
-        rf"{PEER} got \x1b{{name}}, 3 bytes",
+    assert log.told == [
+        rf"{PEER} raw \r\x1b[2J\\{{peer}}\u202e\u2028 got a.txt: absent 0, nothing has that name",
+        rf"{PEER} raw \x1b{{name}}: complete 3",
     ]
 
 
@@ -281,6 +281,6 @@ def test_a_request_must_come_in_time(said: bytes, server: RawServer, log: Log) -
     assert not connection.ended
     server.wait(2)
     assert answer(connection) == b""
-    assert log.lines == [f"{PEER} sent no request in time"]
+    assert log.told == [f"{PEER} raw: timeout 0, it sent no request in time"]
     connection.say(b"a.txt\n")
     assert answer(connection) == b""

@@ -146,8 +146,8 @@ def test_a_client_that_takes_nothing_is_reset(server: RawServer, log: Log) -> No
     assert not connection.transport.connected
     with pytest.raises(ConnectionResetError):
         connection.read_to_end()
-    (line,) = log.lines
-    assert line.startswith(f"{PEER} did not get all of large: ")
+    (line,) = log.told
+    assert line.startswith(f"{PEER} raw large: slow ")
     nothing_is_left(server)
 
 
@@ -186,9 +186,7 @@ def test_a_file_that_ends_early_resets_the_client(server: RawServer, log: Log) -
         connection.read_to_end()
     assert CONTENT.startswith(connection.received)
     assert len(connection.received) <= 700_000
-    assert log.lines == [
-        f"{PEER} did not get all of large: 700000 of 1000000 bytes sent: the file became shorter"
-    ]
+    assert log.told == [f"{PEER} raw large: changed 700000, the file became shorter"]
     nothing_is_left(server)
 
 
@@ -202,7 +200,7 @@ def test_a_file_that_is_written_over_resets_the_client(server: RawServer, log: L
     server.clock.advance(0)
     with pytest.raises(ConnectionResetError):
         connection.read_to_end()
-    assert log.lines == [f"{PEER} did not get all of large: it was written over meanwhile"]
+    assert log.told == [f"{PEER} raw large: changed 1000000, it was written over meanwhile"]
     nothing_is_left(server)
 
 
@@ -211,7 +209,8 @@ def test_a_client_that_goes_away(server: RawServer, log: Log) -> None:
     connection.peer.close()
     connection.write_turn()
     assert not connection.transport.connected
-    assert log.lines == [f"{PEER} did not get all of large: the connection was lost"]
+    (line,) = log.told
+    assert line.startswith(f"{PEER} raw large: broken ")
     nothing_is_left(server)
 
 
@@ -224,7 +223,7 @@ def test_a_client_that_goes_away_before_its_request(
         connection.say(said)
     connection.lose(main.CONNECTION_LOST)
     nothing_is_left(server)
-    assert log.lines == []
+    assert log.told == []
 
 
 # Descriptors.
@@ -290,7 +289,7 @@ def test_over_any_transport(server: RawServer, log: Log, descriptors: Callable[[
     producer.resumeProducing()
     assert transport.value() == b"small"
     assert transport.disconnecting
-    assert len(log.lines) == 1
+    assert len(log.told) == 1
     assert descriptors() == before
     protocol.connectionLost()
     nothing_is_left(server)
@@ -308,7 +307,9 @@ def test_a_file_that_cannot_be_opened_now_is_no_missing_one(
     assert not connection.transport.connected
     with pytest.raises(ConnectionResetError):
         connection.read_to_end()
-    assert log.lines == [f"{PEER} got a reset for large: it cannot be opened: Too many open files"]
+    assert log.told == [
+        f"{PEER} raw large: unavailable 0, it cannot be opened: Too many open files"
+    ]
     nothing_is_left(server)
 
 
@@ -327,7 +328,7 @@ def test_a_transport_that_refuses_the_file(
     assert descriptors() == before
     server.wait(1)
     assert not connection.transport.connected
-    assert log.lines == [f"{PEER} did not get all of large: cannot be sent"]
+    assert log.told == [f"{PEER} raw large: failed 0, cannot be sent"]
     nothing_is_left(server)
 
 

@@ -87,7 +87,7 @@ def test_being_cut_off_does_not(within: bytes, server: Front, log: Log) -> None:
     assert not client.transport.connected
     with pytest.raises(ConnectionResetError):
         client.connection.read_to_end()
-    assert log.lines[-1] == "127.0.0.1:1 was cut off within its request"
+    assert log.told[-1] == "127.0.0.1:1 raw: broken 0, it was cut off within its request"
 
 
 def test_what_was_asked_before_is_answered(server: Front) -> None:
@@ -112,7 +112,7 @@ def test_a_slow_handshake(bytes_a_second: int, server: Front, log: Log) -> None:
         server.wait(1)
     server.wait(2 * GRAIN)
     assert not client.transport.connected
-    assert log.lines == ["127.0.0.1:1 did not finish the TLS handshake in time"]
+    assert log.told == ["127.0.0.1:1 -: no-tls 0, it did not finish the TLS handshake in time"]
     with pytest.raises(ConnectionResetError):
         client.connection.read_to_end()
 
@@ -129,7 +129,7 @@ def test_a_slow_first_byte(server: Front, log: Log) -> None:
     server.wait(REQUEST_SECONDS + 2 * GRAIN)
     assert client.hear() == b""
     assert client.ended
-    assert log.lines[-1] == "127.0.0.1:1 sent nothing in time"
+    assert log.told[-1] == "127.0.0.1:1 -: timeout 0, it sent nothing in time"
 
 
 @pytest.mark.parametrize("said", [b"small\n", GET, get("/small")])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tcpdl.server.transfers import BROKEN, COMPLETE, FAILED, OUTCOMES, STOPPED, Transfer, Transfers
 from tests.server.conftest import Log
 
 
-class Part:
+class Part(Deferred[int]):
     sent = 7
 
 
@@ -37,13 +38,19 @@ def test_one_that_takes_its_time(transfers: Transfers, clock: Clock, ended: list
     assert transfer.what == r"a\x1b"
     transfer.counted = 5
     assert transfer.sent == 5
-    transfer.sending = Part()
+    part = Part()
+    transfer.watch(part)
     assert transfer.sent == 12
+    part.sent = 8
+    part.callback(8)
+    assert transfer.sent == 13
+    transfer.watch(Part())
+    assert transfer.sent == 20
     clock.advance(3)
     transfer.end(COMPLETE, "as it should")
     assert not transfers.live
     assert ended == [transfer]
-    assert (transfer.outcome, transfer.why, transfer.sent) == (COMPLETE, "as it should", 12)
+    assert (transfer.outcome, transfer.why, transfer.sent) == (COMPLETE, "as it should", 20)
     assert transfer.ended - transfer.began == 3
 
 
@@ -55,15 +62,17 @@ def test_it_ends_once(transfers: Transfers, ended: list[Transfer]) -> None:
 
 
 def test_one_that_takes_no_time(transfers: Transfers, ended: list[Transfer]) -> None:
-    transfer = transfers.make("http", "127.0.0.1:1", True, "GET", b"/a")
+    transfers.once(COMPLETE, "http", "127.0.0.1:1", True, "GET", b"/a", status=200, sent=5)
     assert not transfers.live
-    transfer.end(COMPLETE)
-    assert ended == [transfer]
+    (transfer,) = ended
+    assert (transfer.outcome, transfer.status, transfer.sent) == (COMPLETE, 200, 5)
     assert transfer.ended == transfer.began
+    transfer.end(BROKEN)
+    assert len(ended) == 1
 
 
 def test_numbers_differ(transfers: Transfers) -> None:
-    made = [transfers.make("raw", "", False), transfers.begin("raw", "", False)]
+    made = [transfers.begin("raw", "", False), transfers.begin("raw", "", False)]
     assert len({transfer.number for transfer in made}) == 2
 
 
@@ -89,7 +98,7 @@ def test_a_listener_that_raises_stops_nobody(log: Log) -> None:
 
     ended: list[Transfer] = []
     transfers = Transfers(Clock())
-    transfers.on_end += [fail, ended.append]
+    transfers.on_end += [ended.append, fail]
     transfers.begin("raw", "127.0.0.1:1", False).end(COMPLETE)
     assert len(ended) == 1
     assert [type(problem) for problem in log.flush()] == [KeyError]

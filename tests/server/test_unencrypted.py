@@ -33,7 +33,7 @@ class Strict(Front):
         work: Any = self.work
         raw = RawFactory(self.directory, self.clock, self.deadlines)
         native = NativeFactory(self.directory, self.deadlines, self.digests, work)
-        unencrypted = refusing(self.deadlines, self.factory)
+        unencrypted = refusing(self.deadlines, self.factory.transfers)
         front = FrontFactory(self.deadlines, raw, native, self.factory, unencrypted=unencrypted)
         protocol = front.buildProtocol(None)
         return self._connect(kind, protocol=protocol, clock=self.clock, **options)
@@ -123,8 +123,8 @@ def test_native(server: Strict, log: Log) -> None:
     assert error.id == 0
     assert client.chosen == 0
     assert client.ended
-    (line,) = log.lines
-    assert line == "127.0.0.1:1 got nothing: it came without TLS, which is required"
+    (line,) = log.told
+    assert line == "127.0.0.1:1 native: no-tls 0, TLS is required here"
 
 
 @pytest.mark.parametrize("said", [b"small\n", b"\n", b"?\n", b"small"])
@@ -133,7 +133,7 @@ def test_raw(said: bytes, server: Strict, log: Log) -> None:
     connection.say(said)
     assert connection.drain(to_the_end=True) == b"", "a clean end"
     connection.half_close()
-    assert log.lines == ["127.0.0.1:1 got nothing: it came without TLS, which is required"]
+    assert log.told == ["127.0.0.1:1 raw: no-tls 0, TLS is required here"]
     assert not connection.transport.connected
 
 
@@ -158,7 +158,9 @@ def test_tls_where_there_is_none(server: Strict, log: Log) -> None:
     connection.say(HELLO_TLS)
     connection.say(HELLO_TLS)
     assert connection.drain(to_the_end=True) == b""
-    assert log.lines == ["127.0.0.1:1 speaks TLS, which this port does not (see --tls-cert)"]
+    assert log.told == [
+        "127.0.0.1:1 -: no-tls 0, it speaks TLS, which this port does not (see --tls-cert)"
+    ]
     connection.half_close()
     assert not connection.transport.connected
 

@@ -225,8 +225,8 @@ def test_raw(server: GuardedServer, visitor: Visitor) -> None:
 def test_raw_the_log_says_why(server: GuardedServer, log: Log) -> None:
     read(server, ANYONE, "private/c.txt")
     read(server, Visitor("", 0, 0, link=link_to("private", until=NOW)), "private/c.txt")
-    assert log.lines == [
-        "127.0.0.1:1 got nothing for private/c.txt: it is for those who log in",
-        f"127.0.0.1:1 got nothing for private/c.txt?until={NOW}&signed=...: "
+    assert log.told == [
+        "127.0.0.1:1 raw private/c.txt: login 0, it is for those who log in",
+        f"127.0.0.1:1 raw private/c.txt?until={NOW}&signed=...: denied 0, "
         "the link expired at 2023-11-14 22:13:20 UTC",
     ]

@@ -125,11 +125,10 @@ def test_the_log_has_names_and_no_secrets(server: GuardedServer, log: Log) -> No
         fetch(server, visitor, "/private/")
         ask(server, visitor, Get(1, b"private/c.txt"), Tree(1, b"private"))
         read(server, visitor, "private/c.txt")
-    server.access.flush()
-    text = "\n".join(log.lines)
-    assert "ann@127.0.0.1:1 GET /private/c.txt 200" in text
-    assert "ci@127.0.0.1:1 GET /private/c.txt 200" in text
-    assert "ann@127.0.0.1:1 Get private/c.txt" in text
+    text = "\n".join(log.told + log.lines)
+    assert "ann@127.0.0.1:1 http GET /private/c.txt: 200 complete" in text
+    assert "ci@127.0.0.1:1 http GET /private/c.txt: 200 complete" in text
+    assert "ann@127.0.0.1:1 native GET private/c.txt: complete" in text
     assert "signed=..." in text
     for secret in ("secret", "t0k3n", "Secret", "wrong ", *secrets_of_links()):
         assert secret not in text.replace("the login was wrong", "")
