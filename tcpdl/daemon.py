@@ -143,6 +143,11 @@ class Daemon(MultiService):
         self.addService(Watchdog(notifier, self._reactor))
         self.close_at_end(notifier.close)
 
+    @property
+    def shaper(self) -> Shaper | None:
+        """What says who may send, and how much, if there are limits of rate."""
+        return self._shaper
+
     def sockets(self) -> Iterator[str]:
         """The paths of Unix sockets that are listened on."""
         for service in self:

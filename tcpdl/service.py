@@ -135,10 +135,10 @@ def _make(
         sendfile=not options["no-sendfile"],
         rates=options.rates(),
         limits=options.limits(),
-        accepts=options["max-accepts"],
+        accepts=options.accepts(),
         times=options.times(),
     )
-    daemon.at_start(partial(share, daemon.crowd, directory.files, options["max-files"]))
+    daemon.at_start(partial(share, daemon.crowd, directory.files, options.files_most()))
     daemon.roots = directory.descriptors()
     try:
         serve_on = _serving(daemon, directory, options, reactor)

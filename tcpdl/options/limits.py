@@ -128,6 +128,19 @@ class LimitOptions(usage.Options):
             network or 0,
         )
 
+    def accepts(self) -> int:
+        """Connections that a process accepts in a second; 0: any number."""
+        return self._part("max-accepts")
+
+    def files_most(self) -> int:
+        """Files that a process may have open to be sent; 0: what descriptors allow."""
+        return self._part("max-files")
+
+    def _part(self, name: str) -> int:
+        # The kernel gives each worker as many connections as any other.
+        most: int = self[name]
+        return -(-most // (self.get("workers") or 1))
+
     def times(self) -> Times:
         """How long a client may take."""
         request = float(self["request-seconds"])

@@ -22,6 +22,7 @@ from tcpdl.options.daemon import Options
 from tcpdl.processes.confining import restrict_parent
 from tcpdl.processes.counting import Counting
 from tcpdl.processes.process import CannotStart, Order, Process, spawn
+from tcpdl.processes.sharing import Sharing
 from tcpdl.processes.slot import Slot
 from tcpdl.processes.sockets import Shared, close, open_shared
 from tcpdl.server.certificate import Credentials
@@ -94,7 +95,10 @@ class Parent(MultiService):
         self._first = options
         self._ports = ports
         self.counting = Counting(self.slots, reactor)
-        self.on_spawn: list[Callable[[Process], object]] = [self.counting.follow, self._follow]
+        self.sharing = Sharing(reactor, lambda: self.options.rates())
+        self.on_spawn: list[Callable[[Process], object]] = [
+            *(self.counting.follow, self.sharing.follow, self._follow),
+        ]
         """Are called with each worker that is started, before it says anything: to have it tell
         more (`process.channel.on`), or to tell it more, once it serves."""
         self._looks = _calling(self._look, reactor)
@@ -244,6 +248,7 @@ class Parent(MultiService):
             slot.end()
 
     def _stopped(self, result: object) -> None:
+        self.sharing.stop()
         self._notifier.close()
         self._termination.end()
 

@@ -24,6 +24,7 @@ from tcpdl.daemon import Daemon
 from tcpdl.processes.channel import Channel, connect
 from tcpdl.processes.events import Sender
 from tcpdl.processes.process import CHANNEL_FD, PROTOCOL
+from tcpdl.processes.sharing import Partner
 from tcpdl.processes.sockets import Handed, adopt_handed
 from tcpdl.server.listening import CannotListen
 from tcpdl.service import Options, confine, make_daemon
@@ -56,6 +57,7 @@ class Worker:
         self._channel = channel
         self._daemon: Daemon | None = None
         self._options: Options | None = None
+        self._partner: Partner | None = None
         self._ending = False
         self._alive = LoopingCall(self._say)
         self._alive.clock = reactor
@@ -97,6 +99,8 @@ class Worker:
         if self._alive.running:
             self._alive.stop()
             self._say()
+        if self._partner is not None:
+            self._partner.stop()
         daemon, self._daemon = self._daemon, None
         return None if daemon is None else daemon.stopService()
 
@@ -122,6 +126,8 @@ class Worker:
         self._daemon = make_daemon(options, self._reactor, adopted)
         confine(self._daemon, options)
         self._daemon.startService()
+        self._partner = Partner(self._daemon, self._channel, self._reactor)
+        self._partner.start()
 
     def _say(self) -> None:
         if self._daemon is not None:

@@ -33,14 +33,30 @@ class Limits(NamedTuple):
     local_network: int = 0
 
 
-class Counts(NamedTuple):
+class Counts:
     """Connections that there are elsewhere."""
 
-    connections: int
-    addresses: dict[bytes, int]
-    """By what `peer.network` gives."""
-    networks: dict[bytes, int]
-    """By `Address.network`."""
+    def __init__(self) -> None:
+        self.connections = 0
+        self.addresses: dict[bytes, int] = {}
+        """By what `peer.network` gives."""
+        self.networks: dict[bytes, int] = {}
+        """By `Address.network`."""
+
+    def set(self, key: bytes, count: int) -> None:
+        """There are `count` from the address `key`."""
+        more = count - self.addresses.get(key, 0)
+        _put(self.addresses, key, count)
+        net = Address(key).network
+        _put(self.networks, net, self.networks.get(net, 0) + more)
+        self.connections += more
+
+
+def _put(counts: dict[bytes, int], key: bytes, count: int) -> None:
+    if count:
+        counts[key] = count
+    else:
+        counts.pop(key, None)
 
 
 class Full(Exception):
@@ -84,10 +100,12 @@ class Crowd:
         self.connections = 0
         self.refusals = 0
         self.refusals_most = REFUSALS_MOST
-        self.elsewhere = Counts(0, {}, {})
+        self.elsewhere = Counts()
         """What other processes have, as far as it is known here."""
         self.on_leave: Callable[[], object] | None = None
         """Is called when a connection has left."""
+        self.on_change: Callable[[Address], object] | None = None
+        """Is called when there is one more from an address, or one less."""
         self.full = {"connections": 0, "address": 0, "network": 0}
         """How often there was no room for another connection, by the limit that was met."""
         self._addresses: dict[bytes, Address] = {}
@@ -145,6 +163,19 @@ class Crowd:
         address.refusals -= 1
         self._forget(address)
 
+    def is_close(self, address: Address) -> bool:
+        """Whether there are half as many as there may be, of any kind."""
+        limits, elsewhere, net = self.limits, self.elsewhere, address.network
+        each = limits.local_address if address.local else limits.per_address
+        most = limits.local_network if address.local else limits.per_network
+        here = address.connections + elsewhere.addresses.get(address.key, 0)
+        there = self._networks.get(net, 0) + elsewhere.networks.get(net, 0)
+        return (
+            0 < limits.connections <= 2 * (self.connections + elsewhere.connections)
+            or 0 < each <= 2 * here
+            or 0 < most <= 2 * there
+        )
+
     def _address(self, peer: object) -> Address:
         key = network(peer)
         return self._addresses.get(key) or Address(key, self)
@@ -172,6 +203,8 @@ class Crowd:
         self._networks[net] = self._networks.get(net, 0) + 1
         self.connections += 1
         address.connections += 1
+        if self.on_change is not None:
+            self.on_change(address)
 
     def _uncount(self, address: Address) -> None:
         net = address.network
@@ -181,6 +214,8 @@ class Crowd:
         self.connections -= 1
         address.connections -= 1
         self._forget(address)
+        if self.on_change is not None:
+            self.on_change(address)
 
     def _forget(self, address: Address) -> None:
         if not (address.connections or address.refusals):

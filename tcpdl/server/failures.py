@@ -78,6 +78,18 @@ class Failures:
         self._said = 0
         self.on_wrong: Callable[[str, str], object] | None = None
         """Told of a wrong login: where it came from, and as whom; of a token, as nobody."""
+        self.on_failed: Callable[[bytes], object] | None = None
+        """Is called with the address when a login was wrong."""
+
+    def failed(self, address: bytes) -> int:
+        """A login from there was wrong; returns how many count."""
+        if self.on_failed is not None:
+            self.on_failed(address)
+        return self.failed_elsewhere(address)
+
+    def failed_elsewhere(self, address: bytes) -> int:
+        """The same, with another process, which knows of it."""
+        return self.of(address).failed(self._now())
 
     def of(self, address: bytes) -> Address:
         """What is remembered of `address`."""

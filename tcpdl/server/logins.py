@@ -158,7 +158,7 @@ class Logins:
         except WrongLogin:
             self.wrong += 1
             where = self.failures.of(address)
-            self.failures.say(peer, "", where.failed(self._clock.seconds()))
+            self.failures.say(peer, "", self.failures.failed(address))
             if where.tokens_waiting == WAITING_MOST or len(self._under_way) > UNDER_WAY_MOST:
                 raise
             where.tokens_waiting += 1
@@ -186,7 +186,7 @@ class Logins:
             except WrongLogin:
                 self.wrong += 1
                 user = printable(proof.user or b"", 64)
-                self.failures.say(peer, user, where.failed(self._clock.seconds()))
+                self.failures.say(peer, user, self.failures.failed(address))
                 raise
         finally:
             where.waiting -= 1

@@ -88,6 +88,13 @@ class Bucket:
         self._level: float = self.burst
         self._at = now
 
+    def change(self, rate: int, now: float) -> None:
+        """From now on, it is one of `rate` bytes a second; what was overdrawn still is."""
+        self.level(now)
+        self.rate = rate
+        self.burst = max(rate * BURST_SECONDS, BURST_LEAST)
+        self.piece = min(rate * PIECE_SECONDS, PIECE_MOST)
+
     def level(self, now: float) -> int:
         """Bytes that may be sent; less than nothing if it is overdrawn."""
         # The reactor's clock is another one before the daemon runs.
@@ -109,10 +116,22 @@ class Bucket:
         return now + (self.burst - self.level(now)) / self.rate
 
 
+class Use(NamedTuple):
+    """What was sent since this was asked last."""
+
+    sent: int
+    """In bytes."""
+    waited: bool
+    """For the limit of the address, or that in all: there was more to send."""
+
+
 class _Address:
     """All connections of one address."""
 
-    __slots__ = ("bucket", "connections", "forget", "key", "listed", "passed", "waiting")
+    __slots__ = (
+        *("bucket", "connections", "forget", "key", "listed", "passed", "sent", "waited"),
+        *("waiting", "weight"),
+    )
 
     def __init__(self, key: Hashable, bucket: Bucket | None, passed: float) -> None:
         self.key = key
@@ -122,6 +141,9 @@ class _Address:
         self.waiting: OrderedDict[Share, None] = OrderedDict()
         self.listed = False  # among those that are ready, or will be later
         self.forget = 0.0  # when, once it has no connections
+        self.weight = 1.0  # how much it is sent in its turn, beside others
+        self.sent = 0  # as `Use` has them
+        self.waited = False
 
 
 class Share:
@@ -206,6 +228,7 @@ class Shaper:
         self._numbers = count()  # what is the same for two in a heap is decided by who came first
         self._timer: IDelayedCall | None = None
         self._turn: Share | None = None
+        self._sent = 0  # as `Use` has it
 
     def join(self, transport: Shaped, key: Hashable) -> Share:
         """What `transport` asks before it sends; `key` is the same for all of its address."""
@@ -226,6 +249,36 @@ class Shaper:
 
     def _bucket(self, rate: int | None) -> Bucket | None:
         return None if rate is None else Bucket(rate, self._clock.seconds())
+
+    # Several processes send within the same limits.
+
+    def use(self) -> tuple[int, dict[Hashable, Use]]:
+        """Bytes that were sent since the last call, and the use of those addresses that were sent
+        any, or waited."""
+        found = {}
+        for address in (*self._addresses.values(), *self._left.values()):
+            if address.sent or address.waited or address.waiting:
+                found[address.key] = Use(address.sent, address.waited or bool(address.waiting))
+                address.sent, address.waited = 0, False
+        sent, self._sent = self._sent, 0
+        return sent, found
+
+    def take_part(self, rate: int) -> None:
+        """Of the limit in all, so many bytes a second are for this process."""
+        if self._in_all is not None and self._in_all.rate != rate:
+            self._in_all.change(rate, self._clock.seconds())
+            self._lag = self._in_all.burst
+
+    def take_part_for(self, key: Hashable, part: float) -> None:
+        """Of what an address may have, beside others and by its own limit, this part is for this
+        process: 1, if it is all."""
+        address = self._addresses.get(key) or self._left.get(key)
+        if address is None:
+            return
+        address.weight = part
+        if address.bucket is not None and self._rates.per_address is not None:
+            rate = max(1, int(self._rates.per_address * part))
+            address.bucket.change(rate, self._clock.seconds())
 
     # What shares ask.
 
@@ -257,7 +310,9 @@ class Shaper:
             self._in_all.take(sent)
         starts = self._starts(address)
         self._passed = max(self._passed, starts)
-        address.passed = starts + sent
+        address.passed = starts + sent / address.weight
+        address.sent += sent
+        self._sent += sent
 
     def _starts(self, address: _Address) -> float:
         """Where the next byte of `address` stands among those of all addresses."""
@@ -292,6 +347,7 @@ class Shaper:
 
     def _queue(self, share: Share, address: _Address, now: float) -> None:
         address.waiting[share] = None
+        address.waited = True
         if not address.listed:
             self._list(address, now)
 

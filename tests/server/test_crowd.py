@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from tcpdl.server.crowd import REFUSALS_EACH, REFUSALS_MOST, Address, Counts, Crowd, Full, Limits
+from tcpdl.server.crowd import REFUSALS_EACH, REFUSALS_MOST, Address, Crowd, Full, Limits
 
 FEW = Limits(connections=6, per_address=2, per_network=4)
 
@@ -103,8 +103,12 @@ def test_no_limits() -> None:
 
 def test_what_others_have_counts() -> None:
     crowd = Crowd(FEW)
-    key, block = bytes([192, 0, 2, 1]), bytes([192, 0, 2])
-    crowd.elsewhere = Counts(3, {key: 1}, {block: 3})
+    elsewhere = crowd.elsewhere
+    for host in (1, 1, 7, 8):
+        key = bytes([192, 0, 2, host])
+        elsewhere.set(key, elsewhere.addresses.get(key, 0) + 1)
+    elsewhere.set(bytes([192, 0, 2, 1]), 1)
+    assert (elsewhere.connections, elsewhere.networks) == (3, {bytes([192, 0, 2]): 3})
     enter(crowd, "192.0.2.1")
     with pytest.raises(Full, match="its address has 2"):
         enter(crowd, "192.0.2.1")
@@ -113,8 +117,30 @@ def test_what_others_have_counts() -> None:
     enter(crowd, "198.51.100.1", "198.51.100.2")
     with pytest.raises(Full, match="there are 6"):
         enter(crowd, "203.0.113.1")
-    crowd.elsewhere = Counts(0, {}, {})
+    for key in list(elsewhere.addresses):
+        elsewhere.set(key, 0)
+    assert (elsewhere.connections, elsewhere.addresses, elsewhere.networks) == (0, {}, {})
     enter(crowd, "203.0.113.1")
+
+
+def test_each_change_is_told() -> None:
+    crowd = Crowd(Limits(10, 4, 10))
+    told: list[tuple[bytes, int]] = []
+    crowd.on_change = lambda address: told.append((address.key[-1:], address.connections))
+    first, _ = enter(crowd, "192.0.2.1", "192.0.2.2")
+    crowd.leave(crowd.move(first, peer("192.0.2.3")))
+    assert told == [(b"\1", 1), (b"\2", 1), (b"\1", 0), (b"\3", 1), (b"\3", 0)]
+
+
+@pytest.mark.parametrize("limits", [Limits(6, 0, 0), Limits(0, 6, 0), Limits(0, 0, 6)])
+def test_it_is_close_from_half_on(limits: Limits) -> None:
+    crowd = Crowd(limits)
+    (address,) = enter(crowd, "192.0.2.1")
+    crowd.elsewhere.set(address.key, 1)
+    assert not crowd.is_close(address)
+    crowd.elsewhere.set(address.key, 2)
+    assert crowd.is_close(address)
+    assert not Crowd(Limits(0, 0, 0)).is_close(address)
 
 
 def test_a_connection_turns_out_to_be_another_clients() -> None:

@@ -1,0 +1,48 @@
+"""How many connections there are of each address, in several processes together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+
+class Totals:
+    """Adds up what processes tell, and knows what each of them has to be told of the others."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Hashable, dict[str, int]] = {}
+        self._sums: dict[str, int] = {}
+        self._news: dict[Hashable, set[str]] = {}
+
+    def join(self, who: Hashable) -> None:
+        """Here is another process."""
+        self._counts[who] = {}
+        self._news[who] = {*self._sums}
+
+    def told(self, who: Hashable, counts: Mapping[str, int]) -> None:
+        """It has so many now, for each of these addresses."""
+        ours = self._counts[who]
+        for key, count in counts.items():
+            more = count - ours.get(key, 0)
+            _put(ours, key, count)
+            _put(self._sums, key, self._sums.get(key, 0) + more)
+        for other, news in self._news.items():
+            if other != who:
+                news.update(counts)
+
+    def leave(self, who: Hashable) -> None:
+        """The process is gone."""
+        self.told(who, dict.fromkeys(self._counts[who], 0))
+        del self._counts[who], self._news[who]
+
+    def news(self, who: Hashable) -> dict[str, int]:
+        """What the others have, as far as it has changed since it was asked for last."""
+        keys, self._news[who] = self._news[who], set()
+        ours = self._counts[who]
+        return {key: self._sums.get(key, 0) - ours.get(key, 0) for key in keys}
+
+
+def _put(counts: dict[str, int], key: str, count: int) -> None:
+    if count:
+        counts[key] = count
+    else:
+        counts.pop(key, None)
