@@ -1,0 +1,162 @@
+"""Tests that sums over workers never fall, and what is believed of what a worker says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from tcpdl.admin.provider import added
+from tcpdl.processes.counting import ANSWER_SECONDS, ENDED, OTHERS, SAMPLES_MOST, Counting, checked
+
+COUNT = "tcpdl_connections_accepted_total"
+GAUGE = "tcpdl_connections_open"
+
+
+class Channel:
+    """What a test has a worker say."""
+
+    open = True
+
+    def __init__(self) -> None:
+        self.calls: dict[str, Callable[[dict[str, Any]], object]] = {}
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def on(self, kind: str, call: Callable[[dict[str, Any]], object]) -> None:
+        self.calls[kind] = call
+
+    def tell(self, kind: str, **content: Any) -> None:
+        self.told.append((kind, content))
+
+
+class Process:
+    """A worker."""
+
+    serves = True
+    drains = False
+    pid = 7
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.channel = Channel()
+        self.over: Deferred[str] = Deferred()
+
+    def counted(self, **snapshot: float) -> None:
+        self.channel.calls["alive"]({"snapshot": snapshot})
+
+
+class Slot:
+    """A place."""
+
+    def __init__(self) -> None:
+        self.current: Process | None = None
+
+    @property
+    def serves(self) -> bool:
+        return self.current is not None
+
+
+class World:
+    """Two places."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.slots = [Slot(), Slot()]
+        self.counting = Counting(self.slots, self.clock)  # type: ignore[arg-type]
+
+    def worker(self, place: int) -> Process:
+        process = Process(f"worker-{place + 1}")
+        self.slots[place].current = process
+        self.counting.follow(process)  # type: ignore[arg-type]
+        return process
+
+    @property
+    def sums(self) -> dict[str, float]:
+        return added(self.counting.snapshots().values())
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_what_a_worker_has_counted_outlives_it(world: World) -> None:
+    first, second = world.worker(0), world.worker(1)
+    first.counted(**{COUNT: 5, GAUGE: 2})
+    second.counted(**{COUNT: 1, GAUGE: 1})
+    assert world.sums[COUNT] == 6
+    assert world.sums[GAUGE] == 3
+    first.over.callback("signal 9")
+    assert world.sums[COUNT] == 6
+    assert world.sums[GAUGE] == 1
+    third = world.worker(0)
+    assert world.sums[COUNT] == 6
+    third.counted(**{COUNT: 2})
+    assert world.sums[COUNT] == 8
+    assert world.counting.snapshots()["worker-1"] == {COUNT: 2}
+    assert world.counting.snapshots()[ENDED] == {COUNT: 5}
+
+
+def test_who_drains_counts_under_a_name_of_its_own(world: World) -> None:
+    old = world.worker(0)
+    old.counted(**{COUNT: 5})
+    world.worker(0).counted(**{COUNT: 1})
+    snapshots = world.counting.snapshots()
+    assert snapshots["worker-1"][COUNT] == 1
+    assert snapshots[OTHERS][COUNT] == 5
+
+
+def test_all_is_well_while_somebody_serves_in_each_place(world: World) -> None:
+    world.worker(0)
+    assert world.counting.health() == (False, "nobody serves in place of worker 2")
+    world.worker(1)
+    assert world.counting.health() == (True, "2 workers serve")
+
+
+def test_a_worker_that_does_not_answer_is_not_waited_for(world: World) -> None:
+    world.worker(0)
+    process = world.worker(1)
+    process.serves = False
+    answers: list[Any] = []
+    world.counting.status().addCallback(answers.append)
+    assert not answers
+    world.clock.advance(ANSWER_SECONDS)
+    assert list(answers[0]) == ["pid"]
+
+
+def test_an_answer_that_is_none_is_not_believed(world: World) -> None:
+    process = world.worker(0)
+    answers: list[Any] = []
+    world.counting.status().addCallback(answers.append)
+    ((kind, content),) = process.channel.told
+    assert kind == "status"
+    with pytest.raises(KeyError):
+        process.channel.calls["status"]({"number": content["number"], "status": {}})
+    process.channel.calls["status"]({"number": 999, "status": {}})
+    world.clock.advance(ANSWER_SECONDS)
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        7,
+        [1],
+        "text",
+        {COUNT: "5"},
+        {COUNT: None},
+        {COUNT: float("nan")},
+        {COUNT: float("inf")},
+        {str(number): 1 for number in range(SAMPLES_MOST + 1)},
+    ],
+)
+def test_a_snapshot_that_is_none_is_refused(nonsense: Any) -> None:
+    with pytest.raises((TypeError, ValueError, AttributeError)):
+        checked(nonsense)
+
+
+def test_a_series_that_is_unknown_is_left_out() -> None:
+    assert checked({COUNT: 1, "tcpdl_of_tomorrow_total": 2}) == {COUNT: 1}
