@@ -129,7 +129,7 @@ def test_a_reload_turns_nobody_away(root: Path) -> None:
         daemon.log.wait_for(COMPLETE)
         assert answer(ask(daemon, b".hidden")) != b"secret"
         half = daemon.connect()
-        half.sendall(REQUEST[:20])
+        half.sendall((REQUEST % b"file")[:20])
 
         def reload(said: str, times: int = 1) -> None:
             daemon.process.send_signal(signal.SIGHUP)
