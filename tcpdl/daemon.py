@@ -132,6 +132,23 @@ class Daemon(MultiService):
         self.hangups.add(admission.reload)
         self.addService(Renewing(admission, self._reactor))
 
+    def send_at(self, rates: Rates) -> bool:
+        """Send at these rates from now on; that of one connection holds for those to come. Returns
+        whether the others hold for connections that there are, too."""
+        first = self._shaper is None
+        if self._shaper is None:
+            self._shaper = Shaper(rates, self._reactor)
+        else:
+            self._shaper.change(rates)
+        for service in self:
+            if isinstance(service, Listening):
+                service.shape(self._shaper if any(rates) else None)
+        return not first
+
+    def accept_at(self, rate: int) -> None:
+        """Accept so many connections in a second from now on; 0: any number."""
+        self.accepting.change(rate)
+
     def on_reload(self, names: Iterable[str], apply: Apply) -> None:
         """Call `apply` with the new options when the configuration has been read again and any of
         the options `names` has changed. Those that nobody registers need a restart."""

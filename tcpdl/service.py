@@ -20,10 +20,12 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.content.mounts import Mounts
 from tcpdl.daemon import Daemon
+from tcpdl.in_place import Parts, change_in_place, hosts
 from tcpdl.logs.access import AccessLog, to_log
 from tcpdl.logs.lines import as_text
 from tcpdl.options.daemon import Options, advised, leave
 from tcpdl.ports import Opened, open_ports
+from tcpdl.reloading import Reloading
 from tcpdl.sandbox import restrict
 from tcpdl.server.activation import ECHO, TLS
 from tcpdl.server.certificate import BadCertificate, Credentials
@@ -37,7 +39,6 @@ from tcpdl.server.native import NativeFactory
 from tcpdl.server.notify import Notifier
 from tcpdl.server.raw import RawFactory
 from tcpdl.server.unencrypted import refusing
-from tcpdl.web.hosts import Hosts
 from tcpdl.wire.text import visible
 
 __all__ = ["Options", "advised", "confine", "makeService", "make_daemon"]
@@ -74,6 +75,7 @@ def whole(options: Options, reactor: Any) -> Any:
     daemon = make_daemon(options, reactor)
     _administer(daemon, SingleProcess(daemon), options, reactor)
     daemon.report_to(notifier)
+    Reloading(daemon, options, os.environ)
     confine(daemon, options)
     daemon.drain_on_sigterm(options["drain"])
     return daemon
@@ -193,12 +195,13 @@ def _serving(
         daemon.workers,
         index=options["index"],
         precompressed=options["precompressed"],
-        hosts=Hosts(options["http-host"]) if options["http-host"] else None,
+        hosts=hosts(options),
         admission=admission,
     )
     most = options["max-requests"]
     transfers = daemon.transfers
     http = HttpFactory(answers, daemon.deadlines, requests_most=most, transfers=transfers)
+    change_in_place(daemon, Parts(directory, raw, native, http, answers, admission), reactor)
     dialects = (daemon.deadlines, raw, native, http)
     front = FrontFactory(*dialects, transfers=transfers)
     others = refusing(daemon.deadlines, transfers) if daemon.credentials else None

@@ -68,11 +68,18 @@ LAYERS = {
         )
     ),
     "tcpdl.ports": Layer(("twisted", "tcpdl.server", "tcpdl.options")),
+    "tcpdl.in_place": Layer(
+        ("tcpdl.content", "tcpdl.web", "tcpdl.server", "tcpdl.daemon", "tcpdl.options")
+    ),
+    "tcpdl.reloading": Layer(
+        ("twisted", "tcpdl.wire", "tcpdl.server", "tcpdl.daemon", "tcpdl.options")
+    ),
     "tcpdl.service": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.content", "tcpdl.web"),
             *("tcpdl.server", "tcpdl.logs", "tcpdl.daemon", "tcpdl.admin", "tcpdl.options"),
             *("tcpdl.sandbox", "tcpdl.ports"),
+            *("tcpdl.in_place", "tcpdl.reloading"),
         ),
         in_functions=("tcpdl.processes",),
     ),

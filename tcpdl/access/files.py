@@ -114,7 +114,7 @@ def read(path: str, *, follow: bool = False) -> tuple[bytes, os.stat_result]:
     try:
         fd = os.open(path, _FLAGS & ~os.O_NOFOLLOW if follow else _FLAGS)
     except OSError as error:
-        raise FileError(f"{path}: {_reason(error)}") from None
+        raise FileError(f"{path}: {reason(error, path)}") from None
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
@@ -125,7 +125,7 @@ def read(path: str, *, follow: bool = False) -> tuple[bytes, os.stat_result]:
             pieces.append(piece)
             size += len(piece)
     except OSError as error:
-        raise FileError(f"{path}: {_reason(error)}") from None
+        raise FileError(f"{path}: {reason(error, path)}") from None
     finally:
         os.close(fd)
     if size > FILE_MOST:
@@ -144,7 +144,7 @@ def change(path: str, make: Callable[[bytes | None], bytes]) -> None:
     try:
         held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise FileError(f"{folder}: {_reason(error)}") from None
+        raise FileError(f"{folder}: {reason(error, folder)}") from None
     try:
         fcntl.flock(held, fcntl.LOCK_EX)
         before: os.stat_result | None = None
@@ -197,11 +197,18 @@ def _stamp_of(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, *stamps)
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError, path: str) -> str:
+    """Why the file or folder at `path` cannot be used."""
     if error.errno == errno.ENOENT:
         return "there is no such file"
     if error.errno == errno.ELOOP:
         return "it is a symbolic link, and none is followed here; name the file itself"
     if error.errno in (errno.EACCES, errno.EPERM):
+        # What a process has given up by itself is not looked at here.
+        if os.access(path, os.R_OK):
+            return (
+                "this process has given up reading there, as it did not need it when it started; "
+                "restart it"
+            )
         return "this user may not read it"
     return f"it cannot be read: {error.strerror}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.python import usage
 
+import twisted.plugins
 from tcpdl.sandbox import Needs, python_places
 
 
@@ -43,6 +44,8 @@ class SandboxOptions(usage.Options):
         # Files are replaced as a whole, so it is their folders that count; and of links, also that
         # of what they lead to.
         read = {_folder(one) for path in files for one in (path, os.path.realpath(path))}
+        # Where types of --auth are looked for, should the configuration come to name one.
+        read |= {*twisted.plugins.__path__}
         return Needs(roots, [*python_places(), *read], write, remove)
 
 

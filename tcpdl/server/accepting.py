@@ -79,6 +79,18 @@ class Accepting:
         self._note: IDelayedCall | None = None
         crowd.on_leave = self._left
 
+    def change(self, rate: int) -> None:
+        """Accept so many in a second from now on; and look whether there is room now."""
+        self._rate = rate
+        self._burst = max(1.0, rate * BURST_SECONDS)
+        self._tokens = self._burst
+        self._at = self._reactor.seconds()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._closed and self._readers:
+            self._open()
+
     def start(self, port: Any) -> None:
         """Accept on `port`, which must not do so itself."""
         if not self._readers:

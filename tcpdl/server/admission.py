@@ -62,6 +62,17 @@ class Admission:
         self._sources: dict[tuple[str | None, bool], Guarded] = {}
         self._of: Rules | RootRules | None = None
 
+    def become(self, other: Admission) -> None:
+        """From now on, what `other` was told holds, also for whoever is there already: whoever has
+        logged in has to be known to it as well."""
+        self.logins = other.logins
+        self._rules = other._rules
+        self._keys = other._keys
+        self._certificates = other._certificates
+        self._insecure = other._insecure
+        self._sources.clear()
+        self._of = None
+
     def look(self) -> None:
         """Read files again that have changed: what is wrong with one comes to the log."""
         for kept in self._files:
@@ -203,8 +214,10 @@ class Visit:
         Returns whether that is settled; if not, `find_out` has to be awaited.
         """
         logins = self._admission.logins
-        if logins is None:
-            return True  # as by a server that knows of no logins
+        if logins is None:  # as by a server that knows of no logins
+            if self._proof is not None:  # but did
+                self.user, self._proof = self._admission.certified(self._transport), None
+            return True
         self.user = self._proof = None
         if not self.secure:
             self._trouble = partial(LoginNeeded, OVER_TLS, here=False)
@@ -222,7 +235,7 @@ class Visit:
         """What was shown, if one has to `log_in` with it again: who can do so has changed since, or
         could not be told."""
         logins = self._admission.logins
-        if self._proof is None or logins is None or logins.version() == self._version:
+        if self._proof is None or (logins is not None and logins.version() == self._version):
             return None
         return self._proof
 

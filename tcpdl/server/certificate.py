@@ -1,6 +1,7 @@
 """What the daemon proves itself with: certificate and key, read from files, and read again.
 
-Imports `wire` and Twisted; and cryptography, once there is a certificate, to see when it ends.
+Imports `access`, `wire` and Twisted; and cryptography, once there is a certificate, to see when it
+ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import NamedTuple, NoReturn
 
 from twisted.logger import Logger
 
+from tcpdl.access.files import reason
 from tcpdl.wire.text import visible
 
 PROTOCOLS = ["tcpdl/1", "http/1.1"]
@@ -79,6 +81,11 @@ class Credentials:
     def context(self) -> ssl.SSLContext:
         """What a connection that begins now is encrypted with."""
         return self._context
+
+    def become(self, other: Credentials) -> None:
+        """Use what `other` uses, for connections that begin from now on."""
+        self._files, self._seen, self._loaded = other._files, other._seen, other._loaded
+        self._context, self.pin, self._complaints = other._context, other.pin, other._complaints
 
     def reload(self) -> None:
         """Read the files again. Connections that are open keep what they have; if the files are of
@@ -149,6 +156,8 @@ def _read(path: str) -> str:
             return file.read(1 << 20)
     except FileNotFoundError:
         raise BadCertificate(f"there is no file {path}") from None
+    except PermissionError as error:
+        raise BadCertificate(f"{path}: {reason(error, path)}") from None
     except OSError as error:
         raise BadCertificate(f"{path} cannot be read: {error.strerror}") from None
 

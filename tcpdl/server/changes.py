@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from twisted.logger import Logger
@@ -12,6 +12,10 @@ Apply = Callable[[Any], str | None]
 change, as in "for connections to come"."""
 
 _log = Logger()
+
+
+class NotInPlace(Exception):
+    """It cannot be done while the daemon runs; the text says why."""
 
 
 class Change(NamedTuple):
@@ -24,6 +28,18 @@ class Change(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.before} -> {self.after}"
+
+
+class Outcome(NamedTuple):
+    """What became of a change."""
+
+    change: Change
+    applied: bool
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        later = "" if self.applied else " takes effect at a restart"
+        return "; ".join([f"{self.change}{later}", *self.notes])
 
 
 class Changes:
@@ -41,24 +57,24 @@ class Changes:
         """The options that may change."""
         return frozenset().union(*(names for names, _ in self._calls))
 
-    def apply(self, changed: Sequence[Change], options: Any) -> Iterator[str]:
-        """Have the new `options` hold as far as they can; yields a sentence for each change."""
+    def apply(self, changed: Sequence[Change], options: Any) -> list[Outcome]:
+        """Have the new `options` hold as far as they can."""
         notes: dict[str, list[str]] = {change.name: [] for change in changed}
-        failed: set[str] = set()
+        applied: set[str] = set()
         for names, apply in self._calls:
             concerned = names & notes.keys()
             if not concerned:
                 continue
             try:
                 note = apply(options)
+                applied |= concerned
+            except NotInPlace as why:
+                note = str(why)
             except Exception:  # noqa: BLE001 - the others are to hold all the same
                 _log.failure("unexpected error when {names} changed", names=sorted(concerned))
-                failed |= concerned
                 continue
-            if note:
-                for name in concerned:
-                    notes[name].append(note)
-        applied = self.names - failed
-        for change in changed:
-            later = [] if change.name in applied else ["takes effect at a restart"]
-            yield "; ".join([" ".join([str(change), *later]), *notes[change.name]])
+            for name in concerned:
+                notes[name] += [note] if note else []
+        return [
+            Outcome(change, change.name in applied, tuple(notes[change.name])) for change in changed
+        ]

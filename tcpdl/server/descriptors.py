@@ -13,7 +13,7 @@ from typing import NamedTuple
 from twisted.logger import Logger
 
 from tcpdl.content.open_files import OpenFiles
-from tcpdl.server.crowd import Crowd, Limits
+from tcpdl.server.crowd import REFUSALS_MOST, Crowd, Limits
 
 SPARE = 16
 """For what is open for a moment, or by others: folders that are looked through, copies that threads
@@ -66,8 +66,11 @@ def share(crowd: Crowd, files: OpenFiles, most: int) -> None:
     except (OSError, ValueError) as error:
         _log.warn("the limit of open files stays as it is: {error}", error=error)
     wanted = crowd.limits.connections
-    found = share_out(free_descriptors(), wanted, crowd.refusals_most, most)
+    # Those that there are already have theirs.
+    free = free_descriptors() + crowd.connections + crowd.refusals + len(files)
+    found = share_out(free, wanted, REFUSALS_MOST, most)
     crowd.refusals_most, files.most = found.refusals, found.files
+    crowd.places = 0
     if not 0 < wanted <= found.connections:
         crowd.places = found.connections
         if wanted not in (0, Limits().connections):

@@ -17,7 +17,7 @@ _log = Logger()
 
 
 class Hangups(Service):
-    """What is done on SIGHUP while the daemon runs. If nothing is, the signal is left as it was.
+    """What is done on SIGHUP while the daemon runs.
 
     One that comes since the terminal is gone from which the daemon was started ends it, as it
     would without this; unless the signal was ignored (`nohup`).
@@ -34,14 +34,12 @@ class Hangups(Service):
         self.count = 0
         """How often all that was to be read again was."""
 
-    def add(self, call: Callable[[], None]) -> None:
-        """Do this, too; to be called before the service starts."""
-        self._calls.append(call)
+    def add(self, call: Callable[[], None], *, first: bool = False) -> None:
+        """Do this, too: after the others, or before them."""
+        self._calls.insert(0 if first else len(self._calls), call)
 
     def begin(self) -> None:
         """Hear the signal from now on: before anything says that the daemon is there."""
-        if not self._calls and not self.notifier.heard:
-            return
         self._terminal = _has_terminal()
         try:
             self._before = signal.signal(signal.SIGHUP, self._heard)
@@ -64,8 +62,10 @@ class Hangups(Service):
             return
         self.count += 1
         self.notifier.reloading()
+        if not self._calls:
+            _log.info("SIGHUP: there is nothing to read again")
         try:
-            for call in self._calls:
+            for call in [*self._calls]:
                 call()
         finally:
             self.notifier.ready()

@@ -67,16 +67,26 @@ class HttpAnswers:
         `precompressed`, files beside a file that end in .gz or .zst are sent to who takes them.
         `admission`, if there is one, says who may read what of the `source`; `hosts`, which names
         requests may be made for."""
-        self._hosts = hosts
         self._source = source
-        self._admission = admission
+        self._digests = digests
         self._workers = workers
-        self._index = index
         self._fixed = _all_that_is_fixed()
-        self._challenges = _challenges(admission)
         self._client_sha256 = hashlib.sha256(self._fixed["tcpdl.pyz"].body).hexdigest()
-        self._files = FileAnswers(digests, workers, precompressed=precompressed, site=index)
         self._folders = FolderAnswers(digests, workers, self._site)
+        self.change(index=index, precompressed=precompressed, hosts=hosts)
+        self.admit(admission)
+
+    def change(self, *, index: bool, precompressed: bool, hosts: Hosts | None) -> None:
+        """Answer further requests like this; see `__init__`."""
+        self._index = index
+        self._hosts = hosts
+        files = FileAnswers(self._digests, self._workers, precompressed=precompressed, site=index)
+        self._files = files
+
+    def admit(self, admission: Admission | None) -> None:
+        """Have `admission` say who may read what from now on."""
+        self._admission = admission
+        self._challenges = _challenges(admission)
 
     def answer(self, exchange: Exchange) -> Work | None:
         """Answer a request: at once, or by what is returned. Raises `Refusal` and `Gone`."""

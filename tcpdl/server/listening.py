@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from tcpdl.server.accepting import Accepting, Door
 from tcpdl.server.adopting import Adopted
 from tcpdl.server.busy import Busy
+from tcpdl.server.shaping import Shaper
 from tcpdl.server.tls_transport import TlsFileTransport, UNIXTlsFileTransport
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
 
@@ -176,6 +177,10 @@ class Listening(Service):
         if failures:
             error = failures[0].value
             raise CannotListen(why_not(error)) from error
+
+    def shape(self, shaper: Shaper | None) -> None:
+        """Have connections to come be held to the limits of `shaper`."""
+        self._sending["shaper"] = shaper
 
     def startService(self) -> None:
         super().startService()

@@ -106,7 +106,7 @@ class Logins:
 
     def version(self) -> object:
         """Another one whenever who could log in may not be able to any more."""
-        return [_version_of(checker)() for checker in self._checkers]
+        return [self._key, *(_version_of(checker)() for checker in self._checkers)]
 
     def known(self, proof: Proof) -> str | None:
         """Whose `proof` it is, if that was found out a moment ago."""

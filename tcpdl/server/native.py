@@ -128,7 +128,9 @@ class Native(AnsweringProtocol):
 
     async def _answer_all(self) -> None:
         shared = self.factory
-        visitor = self._visitor = self._visitor or shared.admission.visit(self.transport)
+        visitor = self._visitor
+        if not isinstance(visitor, Visit):  # or there were no rules yet
+            visitor = self._visitor = shared.admission.visit(self.transport)
         answers = Answers(
             *(self, visitor, shared.digests, shared.workers, shared.unreadable, shared.transfers)
         )

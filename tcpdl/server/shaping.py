@@ -243,6 +243,20 @@ class Shaper:
         address.connections += 1
         return Share(self, transport, address, self._bucket(self._rates.per_connection))
 
+    def change(self, rates: Rates) -> None:
+        """Have these limits from now on; that of one connection for those that join from now on."""
+        self._rates = rates
+        self._in_all = self._changed(self._in_all, rates.in_all)
+        self._lag = 0.0 if self._in_all is None else self._in_all.burst
+        for address in (*self._addresses.values(), *self._left.values()):
+            address.bucket = self._changed(address.bucket, rates.per_address)
+
+    def _changed(self, bucket: Bucket | None, rate: int | None) -> Bucket | None:
+        if bucket is None or rate is None:
+            return self._bucket(rate)
+        bucket.change(rate, self._clock.seconds())
+        return bucket
+
     def __len__(self) -> int:
         """How many addresses are known."""
         return len(self._addresses) + len(self._left)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tcpdl.server.changes import Change, Changes
+from tcpdl.server.changes import Change, Changes, NotInPlace
 from tests.server.conftest import Log
 
 
@@ -28,27 +28,41 @@ def changes(told: list[str]) -> Changes:
     return made
 
 
+def said(changes: Changes, changed: list[Change], options: str = "new") -> list[str]:
+    return [str(outcome) for outcome in changes.apply(changed, options)]
+
+
 def test_each_is_done_once_if_it_is_concerned(changes: Changes, told: list[str]) -> None:
     changed = [Change("max-rate", "1M", "2M"), Change("max-rate-per-address", "1k", "2k")]
-    assert list(changes.apply(changed, "new")) == [
+    assert said(changes, changed) == [
         "max-rate: 1M -> 2M; for connections to come",
         "max-rate-per-address: 1k -> 2k; for connections to come",
     ]
     assert told == ["rates new"]
-    assert list(changes.apply([Change("index", "false", "true")], "newer")) == [
-        "index: false -> true"
-    ]
+    assert said(changes, [Change("index", "false", "true")], "newer") == ["index: false -> true"]
     assert told == ["rates new", "index newer"]
-    assert list(changes.apply([], "newest")) == []
+    assert said(changes, []) == []
     assert len(told) == 2
 
 
 def test_what_nobody_registered_needs_a_restart(changes: Changes, told: list[str]) -> None:
     assert changes.names == {"max-rate", "max-rate-per-address", "index"}
-    assert list(changes.apply([Change("port", "8080", "9090")], "new")) == [
+    assert said(changes, [Change("port", "8080", "9090")]) == [
         "port: 8080 -> 9090 takes effect at a restart"
     ]
     assert told == []
+
+
+def test_what_turns_out_to_need_a_restart(changes: Changes) -> None:
+    def refuse(options: Any) -> None:
+        raise NotInPlace("without it, anyone may read all")
+
+    changes.on(("rules",), refuse)
+    (outcome,) = changes.apply([Change("rules", "a", "unset")], "new")
+    assert not outcome.applied
+    assert str(outcome) == (
+        "rules: a -> unset takes effect at a restart; without it, anyone may read all"
+    )
 
 
 def test_one_that_fails_is_told_and_keeps_the_others_from_nothing(
@@ -61,7 +75,7 @@ def test_one_that_fails_is_told_and_keeps_the_others_from_nothing(
     broken.on(("a",), fail)
     broken.on(("b",), lambda options: told.append("b"))
     changed = [Change("a", "1", "2"), Change("b", "1", "2")]
-    assert list(broken.apply(changed, "new")) == [
+    assert said(broken, changed) == [
         "a: 1 -> 2 takes effect at a restart",
         "b: 1 -> 2",
     ]

@@ -69,11 +69,29 @@ def test_it_is_done_while_the_service_runs(before: list[int]) -> None:
     assert len(before) == 2
 
 
-def test_nothing_to_do(before: list[int]) -> None:
-    hangups = Hangups(Reactor())
+def test_nothing_to_do(before: list[int], log: Log) -> None:
+    """A daemon that has nothing to read again is not ended by being told to."""
+    reactor = Reactor()
+    hangups = Hangups(reactor)
     hangups.begin()
     hang_up()
+    reactor.turn()
+    assert before == []
+    assert log.lines == ["SIGHUP: there is nothing to read again"]
+    hangups.stopService()
+    hang_up()
     assert len(before) == 1
+
+
+def test_what_comes_first() -> None:
+    reactor, told = Reactor(), []
+    hangups = Hangups(reactor)
+    hangups.add(lambda: told.append("later"))
+    hangups.add(lambda: hangups.add(lambda: told.append("next time")), first=True)
+    hangups.begin()
+    hang_up()
+    reactor.turn()
+    assert told == ["later"]
     hangups.stopService()
 
 

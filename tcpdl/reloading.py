@@ -1,0 +1,92 @@
+"""The configuration is read again while the daemon runs, on SIGHUP.
+
+Imports `daemon`, `options` and `server`. Either all of it is sound, and what has changed is taken
+up as far as that works without a restart, or nothing is changed; the log says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from twisted.logger import Logger
+from twisted.python import usage
+
+from tcpdl.daemon import Daemon
+from tcpdl.options.daemon import Options
+from tcpdl.options.settings import Misconfigured
+from tcpdl.options.showing import shown
+from tcpdl.server.certificate import BadCertificate
+from tcpdl.server.changes import Change
+from tcpdl.wire.text import visible
+
+_log = Logger()
+
+
+class Reloading:
+    """Reads again what `options` were read from."""
+
+    def __init__(self, daemon: Daemon, options: Options, environ: Mapping[str, str]) -> None:
+        """Does so from now on, if there is a file. Whatever is read, `environ` is looked at as it
+        is then."""
+        self._daemon = daemon
+        self._options = options
+        self._environ = environ
+        self._running = {
+            name: (effective(options, name), shown(options, name)) for name in options.known.kinds
+        }
+        if options.files():
+            daemon.at_start(self._begin)
+            daemon.hangups.add(self.reload, first=True)
+
+    def _begin(self) -> None:
+        _log.info("the configuration is that of {file}", file=self._file)
+        for warning in self._options.warnings:
+            _log.warn("{warning}", warning=visible(warning))
+
+    @property
+    def _file(self) -> str:
+        return ", ".join(visible(path) for path in self._options.files())
+
+    def reload(self) -> None:
+        """Read it again."""
+        try:
+            options = self._options.again(self._environ)
+            options.credentials()
+        except Misconfigured as error:
+            self._refuse(*map(str, error.problems))
+            return
+        except (usage.UsageError, BadCertificate) as error:
+            self._refuse(str(error))
+            return
+        for warning in options.warnings:
+            _log.warn("{warning}", warning=visible(warning))
+        changed = [*self._changes(options)]
+        _log.info(
+            "{file} has been read again: {what}",
+            file=self._file,
+            what="this has changed:" if changed else "nothing has changed",
+        )
+        for outcome in self._daemon.changes.apply(changed, options):
+            (_log.info if outcome.applied else _log.warn)("{outcome}", outcome=outcome)
+            if outcome.applied:
+                name = outcome.change.name
+                self._running[name] = effective(options, name), outcome.change.after
+        self._options = options
+
+    def _changes(self, options: Options) -> Iterator[Change]:
+        """How `options` differ from what the daemon runs with, in their order."""
+        for name, (value, said) in self._running.items():
+            if effective(options, name) != value:
+                yield Change(name, said, shown(options, name))
+
+    def _refuse(self, *problems: str) -> None:
+        for problem in problems:
+            _log.error("{problem}", problem=visible(problem))
+        _log.error("the configuration stays what it was until {file} is mended", file=self._file)
+
+
+def effective(options: Options, name: str) -> list[str]:
+    """What the option is set to; a default that is given is as good as none."""
+    values = [str(setting.value) for setting in options.settings.get(name, [])]
+    default = options.defaults.get(name)
+    return [] if values in ([str(default)], ["False"]) else values
