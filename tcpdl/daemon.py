@@ -30,6 +30,7 @@ from tcpdl.server.listening import Listening
 from tcpdl.server.metrics import Metrics
 from tcpdl.server.notify import Notifier, Watchdog
 from tcpdl.server.process import ThisProcess
+from tcpdl.server.proxied import Proxies
 from tcpdl.server.renewing import Renewing
 from tcpdl.server.shaping import NO_LIMIT, Rates, Shaper
 from tcpdl.server.termination import Termination
@@ -123,6 +124,10 @@ class Daemon(MultiService):
         self.at_start(credentials.begin)
         self.hangups.add(credentials.reload)
         self.addService(Renewing(credentials, self._reactor))
+
+    def believe(self, proxies: Proxies) -> None:
+        """Have their connections begin with a header that says whose they are."""
+        self.accepting.proxies = proxies
 
     def read_again(self, admission: Admission) -> None:
         """Have files that say who may read what be read again when they change, whether anybody

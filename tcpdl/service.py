@@ -142,6 +142,9 @@ def _make(
     )
     daemon.at_start(partial(share, daemon.crowd, directory.files, options.files_most()))
     daemon.roots = directory.descriptors()
+    proxies = options.proxies()
+    if proxies is not None:
+        daemon.believe(proxies)
     try:
         serve_on = _serving(daemon, directory, options, reactor)
         for port in open_ports(options, reactor) if ports is None else ports:

@@ -52,7 +52,8 @@ def parsed(*options: str) -> Options:
 # Options.
 
 
-LIMITS = {
+LIMITS: dict[str, Any] = {
+    "proxy-from": [],
     "max-connections": None,
     "max-connections-per-address": None,
     "max-connections-per-network": None,

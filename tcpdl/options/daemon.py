@@ -12,6 +12,7 @@ import tcpdl
 from tcpdl.options.access import AccessOptions
 from tcpdl.options.admin import AdminOptions
 from tcpdl.options.configured import ConfiguredOptions
+from tcpdl.options.front import FrontOptions
 from tcpdl.options.limits import LimitOptions
 from tcpdl.options.paths import after, of_endpoint
 from tcpdl.options.processes import ProcessOptions
@@ -31,6 +32,7 @@ class Options(
     RateOptions,
     TlsOptions,
     AccessOptions,
+    FrontOptions,
     LimitOptions,
     ProcessOptions,
     AdminOptions,
@@ -58,6 +60,7 @@ class Options(
             "name-encodings": "LIST",
             "quiet-period": "MS",
             "http-host": "NAME",
+            "proxy-from": "NET",
             "auth": "TYPE:ARGUMENTS",
             "admin": "ADDRESS",
             "max-rate": "RATE",
@@ -82,7 +85,7 @@ class Options(
             "admin": usage.CompleteList(["unix:", "tcp:"]),
             "auth": usage.CompleteList(["users:", "file:", "memory:", "unix"]),
         },
-        multiUse=["listen", "auth", "http-host", *_MOUNTS],
+        multiUse=["listen", "auth", "http-host", "proxy-from", *_MOUNTS],
     )
 
     paths = {

@@ -20,7 +20,11 @@ from tcpdl.server.crowd import Address, Crowd, Full
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import DirectTransport
 from tcpdl.server.peer import peer_name
+<<<<<<< Updated upstream
 from tcpdl.server.transfers import BUSY, Transfers
+=======
+from tcpdl.server.proxied import Proxied, Proxies
+>>>>>>> Stashed changes
 
 AT_ONCE = 64
 """Connections accepted in one turn of the reactor: some milliseconds."""
@@ -62,6 +66,8 @@ class Accepting:
         self.transfers = transfers or Transfers(reactor)
         self.crowd = crowd
         self.deadlines = deadlines
+        self.proxies: Proxies | None = None
+        """Who is believed to pass on the connections of others."""
         self._reactor = reactor
         self._rate = rate
         self._burst = max(1.0, rate * BURST_SECONDS)
@@ -165,6 +171,14 @@ class Accepting:
         _log.warn("{peer} was refused: {why}", peer=name, why=why)
         self.transfers.once(BUSY, "-", name, False, why=why)
 
+    def turn_away(self, transport: Any, address: Address, peer: object, why: str) -> Bound | None:
+        """A connection that was counted at `address` is that of `peer`, for which there is no room.
+        Returns what ends it, unless there is no room to be told so either."""
+        self.refused(peer, why)
+        self.crowd.leave(address)
+        refused = self.crowd.refuse(peer)
+        return None if refused is None else Bound(transport, refused, self)
+
     def _say_more(self) -> None:
         self._note = None
         count, self._unsaid = self._unsaid, 0
@@ -256,6 +270,7 @@ class Door:
         self._accepting = accepting
         self._refusal = refusal
         self._address: Address | None = None
+        self._passes_on = False
         self.refuses = False
         """The connection that is being made is to be told so."""
 
@@ -269,11 +284,13 @@ class Door:
         accepting = self._accepting
         accepting.came()
         self.refuses = False
+        proxies = accepting.proxies
+        passes_on = self._passes_on = proxies is not None and proxies.trusts(addr)
         try:
-            self._address = accepting.crowd.enter(addr)
+            self._address = accepting.crowd.enter(addr, passes_on=passes_on)
         except Full as problem:
             accepting.refused(addr, str(problem))
-            self._address = accepting.crowd.refuse(addr)
+            self._address = accepting.crowd.refuse(addr, passes_on=passes_on)
             self.refuses = self._address is not None
             return self._refusal() if self.refuses else None
         try:
@@ -288,12 +305,13 @@ class Door:
     def bind(self, transport: DirectTransport) -> None:
         """What `buildProtocol` made gets `transport`: when that is lost, there is room again."""
         address, self._address = self._address, None
-        if address is not None and self.refuses:
-            bound = _Bound(transport, address, self._accepting)
-            transport.place = bound
-            self._accepting.deadlines.set(bound, REFUSAL_SECONDS)
+        if address is None:
+            return
+        place = Bound(transport, address, self._accepting) if self.refuses else address
+        if self._passes_on:
+            Proxied(transport, place, self._accepting, self._refusal).begin()
         else:
-            transport.place = address
+            transport.place = place
 
     def abandon(self) -> None:
         """The connection that was being made will not be."""
@@ -303,13 +321,14 @@ class Door:
             (crowd.refused if self.refuses else crowd.leave)(address)
 
 
-class _Bound:
+class Bound:
     """Ends a connection for which there was no room, however it has come on."""
 
     def __init__(self, transport: Any, address: Address, accepting: Accepting) -> None:
         self._transport = transport
         self._address = address
         self._accepting = accepting
+        accepting.deadlines.set(self, REFUSAL_SECONDS)
 
     def overdue(self) -> None:
         self._transport.abortConnection()

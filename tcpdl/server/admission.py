@@ -24,9 +24,9 @@ from tcpdl.content.errors import LoginNeeded, NotAllowed, NotServed, Unavailable
 from tcpdl.content.guarded import Guarded, VisitorRights
 from tcpdl.content.mounts import Mounts
 from tcpdl.content.source import Segments, Source
-from tcpdl.server.direct import DirectTransport, encrypted, wire
+from tcpdl.server.direct import DirectTransport, encrypted, is_local, wire
 from tcpdl.server.logins import Busy, Logins, WrongLogin
-from tcpdl.server.peer import is_near, network, peer_name
+from tcpdl.server.peer import network, peer_name
 from tcpdl.wire.links import LONGEST_SECONDS, Link, reach, split
 from tcpdl.wire.names import Name, NameRefused, parse_name
 
@@ -94,7 +94,7 @@ class Admission:
 
     def is_secure(self, transport: Any) -> bool:
         """Whether nobody between can read what comes over `transport`."""
-        return self._insecure or encrypted(transport) or is_near(transport.getPeer())
+        return self._insecure or encrypted(transport) or is_local(transport)
 
     def certified(self, transport: Any) -> str | None:
         """Whose certificate the client has shown, and proven to be its own."""

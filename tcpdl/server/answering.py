@@ -20,7 +20,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
+<<<<<<< Updated upstream
 from tcpdl.server.direct import direct, encrypted, unread
+=======
+from tcpdl.server.direct import direct, passed_on, unread
+>>>>>>> Stashed changes
 from tcpdl.server.lingering import LAST_SECONDS, LingeringProtocol
 from tcpdl.server.peer import is_near, peer_name
 from tcpdl.server.working import Stopped
@@ -76,7 +80,10 @@ class AnsweringProtocol(LingeringProtocol):
 
     def hurry(self) -> None:
         """Have the connection use what is fast where packets get lost, if it leaves the machine."""
-        if direct(self.transport) is not None and not is_near(self.transport.getPeer()):
+        if direct(self.transport) is None:
+            return
+        place = passed_on(self.transport)  # the way is that to the proxy then
+        if not is_near(self.transport.getPeer() if place is None else place.by):
             handle = self.transport.getHandle()
             with suppress(OSError, AttributeError):
                 handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION)

@@ -120,10 +120,11 @@ class Crowd:
         """Where there are connections from, or refusals."""
         return self._addresses.values()
 
-    def enter(self, peer: object) -> Address:
-        """Count a connection that has come from `peer`. Raises `Full`."""
+    def enter(self, peer: object, *, passes_on: bool = False) -> Address:
+        """Count a connection that has come from `peer`; one that `passes_on` those of others may
+        have any number, each of which is moved once it is known whose it is. Raises `Full`."""
         address = self._address(peer)
-        self._check(address)
+        self._check(address, each=not passes_on)
         self._count(address)
         return address
 
@@ -145,11 +146,12 @@ class Crowd:
             self._count(address)
             raise
 
-    def refuse(self, peer: object) -> Address | None:
+    def refuse(self, peer: object, *, passes_on: bool = False) -> Address | None:
         """Count a connection that is to be told that there is no room; none, if that is too much
         as well."""
         address = self._address(peer)
-        most = self.refusals_most if address.local else min(REFUSALS_EACH, self.refusals_most)
+        any_number = address.local or passes_on
+        most = self.refusals_most if any_number else min(REFUSALS_EACH, self.refusals_most)
         if self.refusals >= self.refusals_most or address.refusals >= most:
             return None
         self._addresses[address.key] = address
@@ -180,11 +182,16 @@ class Crowd:
         key = network(peer)
         return self._addresses.get(key) or Address(key, self)
 
-    def _check(self, address: Address) -> None:
-        limits, elsewhere, key = self.limits, self.elsewhere, address.key
+    def _check(self, address: Address, *, each: bool) -> None:
+        limits, elsewhere = self.limits, self.elsewhere
         if limits.connections and self.connections + elsewhere.connections >= limits.connections:
             self.full["connections"] += 1
             raise Full(f"there are {limits.connections} connections")
+        if each:
+            self._check_address(address)
+
+    def _check_address(self, address: Address) -> None:
+        limits, elsewhere, key = self.limits, self.elsewhere, address.key
         each = limits.local_address if address.local else limits.per_address
         if each and address.connections + elsewhere.addresses.get(key, 0) >= each:
             self.full["address"] += 1

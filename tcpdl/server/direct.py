@@ -1,6 +1,6 @@
 """Which transports act on the wire itself, and which wrap one that does.
 
-Imports `server.crowd` and Twisted.
+Imports `server.crowd`, `server.peer` and Twisted.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import fcntl
 import termios
 from typing import Any, NamedTuple, Protocol
 
-from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from tcpdl.server.crowd import Address
+from tcpdl.server.peer import is_near
 
 _OF_ALL = {"bytes_sent": 0, "place": None, "producer": None, "streamingProducer": False}.items()
 """What connections come to have before they end, and so have from the beginning. Python keeps 30
@@ -38,6 +39,33 @@ class Leaving(Protocol):
     """What wants to know that a connection is over."""
 
     def leave(self) -> None: ...
+
+
+class PassedOn:
+    """Where a client is whose connection a proxy passes on; also a `Leaving`."""
+
+    __slots__ = ()
+
+    peer: IAddress
+    """The client, or the proxy, if the client is not known."""
+
+    by: IAddress
+    """The proxy."""
+
+    own = False
+    """The proxy has made the connection for itself, to see whether we are there."""
+
+    is_near = False
+    """Both are on this machine."""
+
+    @property
+    def address(self) -> Address | None:
+        """Where it is counted."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """The connection is over."""
+        raise NotImplementedError
 
 
 class DirectTransport:
@@ -81,12 +109,21 @@ class DirectTransport:
             setattr(self, name, value)
         super().__init__(*args)
 
+    def getPeer(self) -> Any:
+        """The client: whom a proxy says it to be, if there is one between us that is believed."""
+        place = self.place
+        if isinstance(place, PassedOn):
+            return place.peer
+        return super().getPeer()  # type: ignore[misc]
+
     def connectionLost(self, reason: Failure) -> None:
         """As the base class beside this one."""
         try:
             super().connectionLost(reason)  # type: ignore[misc]
         finally:
-            place, self.place = self.place, None
+            place = self.place
+            if not isinstance(place, PassedOn):  # whose client is still to be known
+                self.place = None
             if place is not None:
                 place.leave()
 
@@ -125,7 +162,22 @@ def address_of(transport: Any) -> Address | None:
     """Where the client of `transport`, of whatever kind, is; `None` if nobody counts."""
     below = wire(transport)
     place = below.place if isinstance(below, DirectTransport) else None
+    if isinstance(place, PassedOn):
+        return place.address
     return place if isinstance(place, Address) else None
+
+
+def passed_on(transport: Any) -> PassedOn | None:
+    """What is known of the client of `transport`, of whatever kind, if a proxy passes it on."""
+    below = wire(transport)
+    place = below.place if isinstance(below, DirectTransport) else None
+    return place if isinstance(place, PassedOn) else None
+
+
+def is_local(transport: Any) -> bool:
+    """Whether the client of `transport` is on this machine, and all that is between us."""
+    place = passed_on(transport)
+    return is_near(transport.getPeer()) if place is None else place.is_near
 
 
 def encrypted(transport: Any) -> bool:

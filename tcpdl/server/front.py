@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import encrypted
+from tcpdl.server.direct import encrypted, is_local
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
 from tcpdl.server.tls_transport import IHandshakeWatcher
@@ -212,4 +212,5 @@ class FrontFactory(Factory):
     def _spoken(self, transport: Any) -> Dialects:
         if self.unencrypted is None or encrypted(transport):
             return self.dialects
-        return self.dialects if isinstance(transport.getHost(), UNIXAddress) else self.unencrypted
+        is_inside = isinstance(transport.getHost(), UNIXAddress) and is_local(transport)
+        return self.dialects if is_inside else self.unencrypted

@@ -195,6 +195,11 @@ class Share:
         self._transport.hold()
         self._shaper._wait(self, self._address, self._bucket)
 
+    def move(self, key: Hashable) -> None:
+        """The connection, which has sent nothing yet, is that of another address than it seemed."""
+        self._shaper._leave(self, self._address)
+        self._address = self._shaper._enter(key)
+
     def leave(self) -> None:
         """The connection is over."""
         self.waiting = False
@@ -232,6 +237,9 @@ class Shaper:
 
     def join(self, transport: Shaped, key: Hashable) -> Share:
         """What `transport` asks before it sends; `key` is the same for all of its address."""
+        return Share(self, transport, self._enter(key), self._bucket(self._rates.per_connection))
+
+    def _enter(self, key: Hashable) -> _Address:
         address = self._addresses.get(key)
         if address is None:
             address = self._left.pop(key, None)
@@ -241,7 +249,7 @@ class Shaper:
                 address = _Address(key, self._bucket(self._rates.per_address), starts)
             self._addresses[key] = address
         address.connections += 1
-        return Share(self, transport, address, self._bucket(self._rates.per_connection))
+        return address
 
     def change(self, rates: Rates) -> None:
         """Have these limits from now on; that of one connection for those that join from now on."""

@@ -95,6 +95,11 @@ class FileSending(DirectTransport, tcp.Server):
         if shaper is not None:
             self._share = shaper.join(self, network(self.getPeer()))
 
+    def moved(self) -> None:
+        """The client is another one than it seemed, as `getPeer` says now."""
+        if self._share is not None:
+            self._share.move(network(self.getPeer()))
+
     # Receiving.
 
     def doRead(self) -> Any:
@@ -359,8 +364,7 @@ class FileSending(DirectTransport, tcp.Server):
             warmer.warm(sending.fd, sending.offset, count, self._unpark)
         except OSError:
             return False  # descriptors have run out; better to wait for the disk than to fail
-        self.held = True
-        self.reactor.removeWriter(self)
+        self.hold()
         return True
 
     def _unpark(self) -> None:
