@@ -20,11 +20,8 @@ from tcpdl.server.crowd import Address, Crowd, Full
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import DirectTransport
 from tcpdl.server.peer import peer_name
-<<<<<<< Updated upstream
-from tcpdl.server.transfers import BUSY, Transfers
-=======
 from tcpdl.server.proxied import Proxied, Proxies
->>>>>>> Stashed changes
+from tcpdl.server.transfers import BUSY, Transfers
 
 AT_ONCE = 64
 """Connections accepted in one turn of the reactor: some milliseconds."""

@@ -20,11 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
-<<<<<<< Updated upstream
-from tcpdl.server.direct import direct, encrypted, unread
-=======
-from tcpdl.server.direct import direct, passed_on, unread
->>>>>>> Stashed changes
+from tcpdl.server.direct import direct, encrypted, passed_on, unread
 from tcpdl.server.lingering import LAST_SECONDS, LingeringProtocol
 from tcpdl.server.peer import is_near, peer_name
 from tcpdl.server.working import Stopped

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from tcpdl.server.answering import IN_A_ROW_MOST, AnsweringProtocol, Gone
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import passed_on, reset_if_lost, unread
+from tcpdl.server.direct import reset_if_lost, unread
 from tcpdl.server.http_exchange import Exchange, Work
 from tcpdl.server.outcomes import outcome_of
 from tcpdl.server.transfers import Transfers
@@ -194,20 +194,10 @@ class Http(AnsweringProtocol):
             connection = b"Connection: keep-alive\r\n"
         return self.factory.start(status) + connection
 
-<<<<<<< Updated upstream
     @property
     def transfers(self) -> Transfers:
         """Those that answers are among."""
         return self.factory.transfers
-=======
-    def note(self, request: Request, status: int, count: int, user: str | None) -> None:
-        """Tell the log what was answered, and to whom; but for a proxy that looks after us."""
-        place = passed_on(self.transport)
-        if place is not None and place.own:
-            return
-        shown = _shown(request.method, request.path, request.query)
-        self.factory.access.note(f"{named(self.peer, user)} {shown} {status} {count}")
->>>>>>> Stashed changes
 
     # Ending.
 
