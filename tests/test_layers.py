@@ -58,6 +58,7 @@ LAYERS = {
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.access", "tcpdl.content"),
             *("tcpdl.web", "tcpdl.server", "tcpdl.options", "tcpdl.sandbox", "tomli"),
+            "tcpdl.manual.model",
         )
     ),
     "tcpdl.daemon": Layer(("twisted", "tcpdl.content", "tcpdl.server")),

@@ -134,6 +134,11 @@ def find_options(text: str) -> Iterator[tuple[str, bool]]:
     yield text[end:], False
 
 
+def spelt(option: Option) -> str:
+    """The names of an option, and what its value is called, as text."""
+    return f"{', '.join(option.names)} {option.value}".rstrip()
+
+
 def sentence(text: str) -> str:
     """`text` as a sentence of its own, with a capital and a full stop."""
     text = text.strip()

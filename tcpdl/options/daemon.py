@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -21,6 +23,7 @@ from tcpdl.options.sandbox import SandboxOptions
 from tcpdl.options.serving import ServingOptions
 from tcpdl.options.settings import Misconfigured
 from tcpdl.options.tls import TlsOptions
+from tcpdl.options.told import help_of
 from tcpdl.wire.text import visible
 
 _MOUNTS = ("mount", "mount-hidden", "mount-symlinks", "mount-rules")
@@ -42,8 +45,8 @@ class Options(
 
     synopsis = "[options]"
     longdesc = (
-        "Hands out the files below a folder to any program that opens a TCP connection, sends "
-        "a file's name and reads the answer."
+        "Hands out the files below a folder over TCP: to browsers and other web clients, to tcpdl, "
+        "and to any program that sends a file's name and reads the answer."
     )
 
     compData = usage.Completions(
@@ -95,6 +98,11 @@ class Options(
         "mount-rules": after("="),
         "admin": of_endpoint,
     }
+
+    def getUsage(self, width: int | None = None) -> str:
+        """The options by subject, in lines of `width` columns, or as many as the terminal has."""
+        width = width or shutil.get_terminal_size().columns
+        return f"\n{textwrap.fill(self.longdesc, width)}\n{help_of(self, width)}"
 
     def opt_version(self) -> NoReturn:
         """Print the version of tcpdl and exit."""

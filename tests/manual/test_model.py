@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import pytest
 from twisted.python import usage
@@ -11,12 +12,13 @@ from tcpdl.cli import COMMANDS
 from tcpdl.manual import client, daemon
 from tcpdl.manual.model import Argument, Completes, Option, find_options, shared, without
 from tcpdl.options.daemon import Options
+from tcpdl.options.told import help_of, options_of
 
 
 class Few(usage.Options):
     """A few options, one of each kind."""
 
-    optParameters = [
+    optParameters: list[list[Any]] = [
         ["count", "c", 5, "How many.", int],
         ["place", None, None, "Where."],
         ["kind", None, "a", "Which."],
@@ -36,7 +38,7 @@ class Few(usage.Options):
 
 
 def test_options_of_twisted() -> None:
-    found = daemon.options_of(Few())  # type: ignore[no-untyped-call]
+    found = options_of(Few())  # type: ignore[no-untyped-call]
     assert found["count"] == Option(("-c", "--count"), "N", "How many", "5")
     assert found["place"] == Option(("--place",), "DIR", "Where", completes=Completes.FOLDERS)
     assert found["kind"] == Option(("--kind",), "a|b", "Which", "a", ("a", "b"))
@@ -44,6 +46,32 @@ def test_options_of_twisted() -> None:
     word = Option(("-w", "--word"), "TEXT", "A word; may be repeated", repeatable=True)
     assert found["word"] == word
     assert set(found) == {"count", "place", "kind", "quick", "word", "help", "version"}
+
+
+def test_help_of_options() -> None:
+    class More(usage.Options):
+        """Another subject."""
+
+        optParameters: list[list[Any]] = [
+            ["a-very-long-name-of-one", None, None, "It has a line to itself."]
+        ]
+
+    class Two(Few, More):
+        """Both."""
+
+    Few.__module__ = More.__module__ = Two.__module__ = "tcpdl.few"
+    lines = help_of(Two(), 40).splitlines()  # type: ignore[no-untyped-call]
+    assert lines[:6] == [
+        "",
+        "A few options, one of each kind:",
+        "  -c, --count N           How many. [5]",
+        "      --place DIR         Where.",
+        "      --kind a|b          Which. [a]",
+        "  -w, --word TEXT         A word; may be",
+    ]
+    assert lines[lines.index("Another subject:") + 1] == "      --a-very-long-name-of-one ONE"
+    assert lines[lines.index("In general:") + 1].startswith("      --help")
+    assert all(len(line) <= 46 for line in lines)
 
 
 def test_parser_of_argparse() -> None:
