@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "compare files with those on a server, byte for byte",
     "echo": "send text to an echo or text server and print the replies",
     "serve": "hand out the files of a folder, in the foreground",
+    "status": "show what a daemon on this machine is at",
     "passwd": "give a user of the daemon a password or a token",
     "link": "make a link to a file or folder that is valid for a while",
 }

@@ -95,7 +95,8 @@ LAYERS = {
         ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.client"), in_functions=("rich",)
     ),
     "tcpdl.commands": Layer(
-        ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.access", "tcpdl.client", "tcpdl.commands")
+        ("tcpdl", "tcpdl.wire", "tcpdl.digest", "tcpdl.access", "tcpdl.client", "tcpdl.commands"),
+        in_functions=("rich",),
     ),
     "tcpdl.serve": Layer(
         (
