@@ -75,6 +75,8 @@ def test_what_one_request_adds(told: Told) -> None:
 
     assert added("tcpdl_connections_accepted_total") == 1
     assert added("tcpdl_connections_recognised_total http") == 1
+    assert added("tcpdl_requests_total http complete") == 1
+    assert added("tcpdl_content_bytes_total http") == SIZE
     assert added("tcpdl_sent_bytes_total sendfile") == SIZE
     assert 0 < added("tcpdl_sent_bytes_total copy") < 2000
     assert added("tcpdl_sent_bytes_total tls") == 0
