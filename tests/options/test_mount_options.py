@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 
 from tcpdl.access.rules import Level
@@ -16,7 +18,10 @@ from tcpdl.content.directory import Directory, Symlinks
 from tcpdl.content.mounts import Mounts
 from tcpdl.options.daemon import Options
 from tcpdl.serve import ServeOptions
+from tcpdl.service import make_daemon
 from tcpdl.wire.names import parse_name
+from tests.server.conftest import Log
+from tests.server.conftest import log as log
 
 
 @pytest.fixture(autouse=True)
@@ -158,13 +163,28 @@ def test_a_folder_to_serve_and_mounts() -> None:
         options.parseOptions(["one", "--mount", "a=two"])
     options = ServeOptions()
     options.parseOptions(["--mount", "a=two"])
-    assert parsed(*options.words).folders() == {"a": "two"}
+    assert parsed(*options.words).folders() == {"a": os.path.abspath("two")}
 
 
 def test_rules_that_are_broken() -> None:
     Path("rules").write_text("nonsense\n")
     with pytest.raises(usage.UsageError, match=r"--mount-rules a: .*rules: line 1"):
         parsed("--mount=a=one", "--mount-rules=a=rules")
+
+
+def test_one_within_another_is_told(log: Log) -> None:
+    """Where there are rules: those for one name say nothing of the other."""
+    Path("one/sub").mkdir()
+    mounted = ["--mount=all=one", "--mount=sub=one/sub", "--mount=two=two"]
+    for arguments in (mounted, [*mounted, "--mount-rules=sub=rules"]):
+        daemon = make_daemon(parsed(*arguments, "--no-sandbox"), MemoryReactorClock(), ())
+        for begin in daemon._to_begin:
+            begin()
+        daemon.stopService()
+    told = [line for line in log.lines if "--mount" in line]
+    assert told == [
+        "--mount sub: its folder can be had by --mount all as well, of which other rules may hold"
+    ]
 
 
 def test_they_are_in_the_help() -> None:

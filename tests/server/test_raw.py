@@ -170,7 +170,7 @@ def test_the_longest_name(server: RawServer) -> None:
         (b"A.TXT", "nothing has that name"),
         (b"folder", "folder"),
         (b"folder/", "folder"),
-        (b".", "folder itself"),
+        (b".", "that of a folder"),
         (b"/a.txt", "absolute"),
         (b"../root/a.txt", "climbs"),
         (b".hidden", "dot"),
