@@ -217,8 +217,8 @@ class Daemon(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """Stop all, and then close what was given to `close_at_end`."""
-        self._notifier.stopping()
         drains = self._termination is not None and self._termination.gives_time
+        self._notifier.stopping(self._drain_seconds if drains else 0)
         drained: Deferred[Any] = self.drain(self._drain_seconds) if drains else succeed(None)
         drained.addCallback(self._stop)
         return drained.addCallback(lambda _: self._close())

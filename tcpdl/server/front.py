@@ -7,6 +7,7 @@ known, the transport's bytes go straight to that dialect's protocol: nothing is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.address import UNIXAddress
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tcpdl.server.deadlines import Deadlines
-from tcpdl.server.direct import encrypted, is_local
+from tcpdl.server.direct import encrypted, is_local, passed_on
 from tcpdl.server.lingering import LingeringProtocol
 from tcpdl.server.peer import peer_name
 from tcpdl.server.tls_transport import IHandshakeWatcher
@@ -210,6 +211,18 @@ class FrontFactory(Factory):
         return dialect.buildProtocol(addr)
 
     def _spoken(self, transport: Any) -> Dialects:
+        spoken = self._allowed(transport)
+        place = passed_on(transport)
+        return spoken if place is None or not place.own else self._unwatched(spoken)
+
+    def _unwatched(self, spoken: Dialects) -> Dialects:
+        """The same for a proxy that looks after us, every second or two: it comes into no log."""
+        copies: list[Any] = [copy(factory) for factory in spoken]
+        for factory in copies:
+            factory.transfers = Transfers(self.deadlines.clock)
+        return Dialects(*copies)
+
+    def _allowed(self, transport: Any) -> Dialects:
         if self.unencrypted is None or encrypted(transport):
             return self.dialects
         is_inside = isinstance(transport.getHost(), UNIXAddress) and is_local(transport)

@@ -54,10 +54,11 @@ class RefusingFactory(Factory):
     def __init__(
         self, deadlines: Deadlines, said: bytes, dialect: str, transfers: Transfers
     ) -> None:
-        self._make = partial(Refusing, deadlines, said, dialect, transfers)
+        self.transfers = transfers
+        self._make = partial(Refusing, deadlines, said, dialect)
 
     def buildProtocol(self, addr: IAddress | None) -> Refusing:
-        return self._make()
+        return self._make(self.transfers)
 
 
 class ToHttps:
