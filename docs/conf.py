@@ -1,10 +1,11 @@
-"""How Sphinx makes the documentation. Imports `tcpdl.manual`, which the reference is made of."""
+"""How Sphinx makes the documentation, and of what: `tcpdl.manual`, and the table of series."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import tcpdl
+from tcpdl.admin.series import SERIES
 from tcpdl.manual.pages import PAGES, as_markdown
 
 project = "tcpdl"
@@ -33,6 +34,16 @@ def _source(app: Any, name: str, source: list[str]) -> None:
     """Put what is made in place of what a page of the manual has in its file."""
     if name in _MADE:
         source[0] = as_markdown(_MADE[name])
+    source[0] = source[0].replace("```series\n```", _series())
+
+
+def _series() -> str:
+    """The table of all series."""
+    rows = ["| series | labels | what it is |", "|---|---|---|"]
+    for one in SERIES:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        rows.append(f"| `{one.name}` ({one.kind}) | {labels} | {one.help} |")
+    return "\n".join(rows)
 
 
 def setup(app: Any) -> None:
