@@ -58,4 +58,6 @@ class SingleProcess:
     def health(self) -> tuple[bool, str]:
         if not self._daemon.running:
             return False, "the daemon has not started, or is stopping"
+        if self._daemon.deadlines.draining:
+            return False, "the daemon is going away: it answers what it was asked, and no more"
         return True, "the daemon serves"

@@ -25,8 +25,9 @@ SAMPLES_MOST = 10_000
 ANSWER_SECONDS = 2.0
 """How long a worker may take to say what it is at."""
 
-ENDED, OTHERS = "ended", "replaced"
-"""Under these names goes what was counted by workers that are gone, and by those that drain."""
+ENDED, OTHERS, PARENT = "ended", "replaced", "parent"
+"""Under these names goes what was counted by workers that are gone, by those that drain, and by the
+parent itself."""
 
 
 class Counting:
@@ -61,6 +62,10 @@ class Counting:
         if others:
             found[OTHERS] = added(others)
         found[ENDED] = self._ended
+        found[PARENT] = {
+            "tcpdl_workers": sum(slot.serves for slot in self._slots),
+            "tcpdl_worker_restarts_total": sum(slot.failures for slot in self._slots),
+        }
         return found
 
     def status(self) -> Deferred[dict[str, Any]]:

@@ -43,6 +43,8 @@ class Slot:
         self.before: list[Process] = []
         self.on_change: Callable[[], object] = _nothing
         """Is called when somebody came to serve here, or ended."""
+        self.failures = 0
+        """How often somebody ended here unasked, or did not start."""
         self._clock = clock
         self._start = start
         self._hang_looks = hang_looks
@@ -190,6 +192,7 @@ class Slot:
         return how
 
     def _again(self, served: float, how: str, name: str = "a worker") -> None:
+        self.failures += 1
         delay = self._backoff.delay(served)
         _log.error(
             "{worker} ended ({how}); another takes its place {when}",

@@ -53,6 +53,7 @@ class Slot:
 
     def __init__(self) -> None:
         self.current: Process | None = None
+        self.failures = 0
 
     @property
     def serves(self) -> bool:
@@ -109,6 +110,13 @@ def test_who_drains_counts_under_a_name_of_its_own(world: World) -> None:
     assert snapshots[OTHERS][COUNT] == 5
 
 
+def test_the_parent_counts_those_that_were_replaced(world: World) -> None:
+    world.worker(0)
+    world.slots[1].failures = 3
+    assert world.sums["tcpdl_workers"] == 1
+    assert world.sums["tcpdl_worker_restarts_total"] == 3
+
+
 def test_all_is_well_while_somebody_serves_in_each_place(world: World) -> None:
     world.worker(0)
     assert world.counting.health() == (False, "nobody serves in place of worker 2")
@@ -124,7 +132,8 @@ def test_a_worker_that_does_not_answer_is_not_waited_for(world: World) -> None:
     world.counting.status().addCallback(answers.append)
     assert not answers
     world.clock.advance(ANSWER_SECONDS)
-    assert list(answers[0]) == ["pid"]
+    assert answers[0]["running"] is False
+    assert answers[0]["processes"] == {}
 
 
 def test_an_answer_that_is_none_is_not_believed(world: World) -> None:
