@@ -1,10 +1,12 @@
-"""The ports that the options name, and how they are opened. Imports `options` and `server`.
+"""The ports that the options name, and how they are opened. Imports `options`, `server`
+and `wire`.
 
 What is served on them is the business of `tcpdl.service`, in this process or in others.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from tcpdl.options.daemon import Options
 from tcpdl.server.activation import ECHO, FILES, TLS, take
 from tcpdl.server.adopting import Adopted
 from tcpdl.server.listening import CannotListen, adopt, bind
+from tcpdl.wire.text import visible
 
 _log = Logger()
 
@@ -68,8 +71,12 @@ def open_ports(options: Options, reactor: Any) -> Iterator[Opened]:
     for port in named(options):
         if port.description is None:
             sock = port.open()
+            family = sock.family
             announce(options, port.kind, sock)
-            yield Opened(port.kind, adopt(reactor, sock))
+            if port.handed is None:
+                yield Opened(port.kind, adopt(reactor, sock))
+            else:
+                yield Opened(port.kind, Adopted(reactor, sock.detach(), family))
         else:
             found = endpoint(reactor, port.description)
             if isinstance(found, AdoptedStreamServerEndpoint):  # one of systemd's
@@ -88,8 +95,12 @@ def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
 
 def announce(options: Options, kind: str, sock: socket.socket) -> None:
     """Tell the log what `sock` is for."""
-    host, port = sock.getsockname()[:2]
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        host, port = name[:2]
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    else:
+        where = visible(os.fsdecode(name))
     if kind == ECHO:
         _log.info("echo on {where}", where=where)
     elif kind == TLS:

@@ -68,7 +68,7 @@ LAYERS = {
             *("tcpdl.options", "tcpdl.daemon", "tcpdl.admin", "prometheus_client"),
         )
     ),
-    "tcpdl.ports": Layer(("twisted", "tcpdl.server", "tcpdl.options")),
+    "tcpdl.ports": Layer(("twisted", "tcpdl.wire", "tcpdl.server", "tcpdl.options")),
     "tcpdl.in_place": Layer(
         ("tcpdl.content", "tcpdl.web", "tcpdl.server", "tcpdl.daemon", "tcpdl.options")
     ),

@@ -53,15 +53,11 @@ def take(index: int) -> socket.socket:
     if descriptor is None:
         raise CannotListen(f"systemd has handed over no socket number {index}")
     sock = socket.socket(fileno=os.dup(descriptor))
-    fit = sock.type == socket.SOCK_STREAM and sock.getsockopt(
-        socket.SOL_SOCKET, socket.SO_ACCEPTCONN
-    )
-    # Twisted would change the mode of a Unix socket, and remove it in the end.
-    if not fit or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.close()
         raise CannotListen(
-            "systemd hands over a socket that is not one of TCP which listens: write "
-            "ListenStream=PORT and Accept=no in its unit (for a Unix socket, --listen unix:PATH)"
+            "systemd hands over a socket on which nobody can connect: write ListenStream= and "
+            "Accept=no in its unit"
         )
     sock.setblocking(False)
     return sock

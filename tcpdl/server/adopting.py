@@ -50,6 +50,7 @@ class Adopted:
     """Listens on a descriptor as `adopt_port` does."""
 
     def __init__(self, reactor: Any, fd: int, family: int) -> None:
+        self.fd = fd
         self._given = reactor, fd, family
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:

@@ -32,8 +32,9 @@ try:
     options.read(sys.argv[2:])
     kinds = [(port.kind, port.number, port.handed) for port in named(options)]
     again = options.again(os.environ)["handed"]
-    ports = [(one.kind, os.readlink(f"/proc/self/fd/{one.endpoint.fileno}"))
-        for one in open_ports(options, None) if one.description is None]
+    ports = [(one.kind, os.readlink(f"/proc/self/fd/{one.endpoint.fd}"))
+        for one in open_ports(options, None) if hasattr(one.endpoint, "fd")
+        if one.description is None]
     print(json.dumps([kinds, again, ports, "LISTEN_FDS" in os.environ]))
 except (usage.UsageError, CannotListen) as error:
     print(json.dumps(str(error)))
@@ -101,11 +102,16 @@ def test_what_cannot_be_served_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.socket() as idle:
         assert "FileDescriptorName=files, tls or echo" in str(handed_to_a_child({"ehco": one}))
         assert "the socket called 'tls' needs a cert" in str(handed_to_a_child({"tls": one}))
-        assert "not one of TCP which listens" in str(handed_to_a_child({"files": idle}))
+        assert "on which nobody can connect" in str(handed_to_a_child({"files": idle}))
+
+
+def test_a_unix_socket_is_served_too(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as unix:
-        unix.bind("")
+        unix.bind(str(tmp_path / "socket"))
         unix.listen()
-        assert "--listen unix:PATH" in str(handed_to_a_child({"files": unix}))
+        found = handed_to_a_child({"files": unix})
+        assert isinstance(found, list)
+        assert found[2] == [[FILES, place(unix)]]
 
 
 def test_names() -> None:
