@@ -15,11 +15,12 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.logger import ILogObserver, globalLogBeginner
 from twisted.python import usage
 
 from tcpdl.client.url import join
 from tcpdl.daemon import Daemon
+from tcpdl.logs.observers import is_journal, observer
 from tcpdl.processes.parent import Parent
 from tcpdl.server.activation import ECHO, FILES
 from tcpdl.server.addresses import machine_addresses
@@ -73,7 +74,7 @@ def serve(arguments: Sequence[str]) -> int:
     # What was logged until now is what the welcome says better.
     welcome = not is_journal(sys.stdout.fileno(), os.environ)
     globalLogBeginner.beginLoggingTo(
-        [textFileLogObserver(sys.stderr)], redirectStandardIO=False, discardBuffer=welcome
+        [_observer(options)], redirectStandardIO=False, discardBuffer=welcome
     )
     if welcome:
         _say("\n".join(_welcome(options.folders(), daemon)))
@@ -84,10 +85,11 @@ def serve(arguments: Sequence[str]) -> int:
     return 0
 
 
-def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
-    """Whether what is written to `fd` goes to systemd's journal, which says so in `environ`."""
-    status = os.fstat(fd)
-    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+def _observer(options: Options) -> ILogObserver:
+    """What writes the log, to standard error."""
+    fd = sys.stderr.fileno()
+    likely = "journald" if is_journal(fd, os.environ) else "text"
+    return observer(fd, options["log-format"] or likely, options["log-level"] or "info")
 
 
 def _say(text: str) -> None:

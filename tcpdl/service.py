@@ -22,7 +22,9 @@ from tcpdl.content.mounts import Mounts
 from tcpdl.daemon import Daemon
 from tcpdl.in_place import Parts, change_in_place, hosts
 from tcpdl.logs.access import AccessLog, to_log
-from tcpdl.logs.lines import as_text
+from tcpdl.logs.file import LineFile, open_log
+from tcpdl.logs.lines import FORMATS
+from tcpdl.logs.rotating import Rotations
 from tcpdl.options.daemon import Options, advised, leave
 from tcpdl.ports import Opened, open_ports
 from tcpdl.reloading import Reloading
@@ -70,6 +72,7 @@ def whole(options: Options, reactor: Any) -> Any:
         from tcpdl.processes.parent import make_parent
 
         parent = make_parent(options, reactor, check(options, reactor), notifier)
+        parent.addService(Rotations(reactor))
         _administer(parent, parent.counting, options, reactor)
         return parent
     daemon = make_daemon(options, reactor)
@@ -103,7 +106,7 @@ def confine(daemon: Daemon, options: Options) -> None:
     if options["no-sandbox"]:
         return
     files = [*options.tls_files(), *options.access_files(), *options.files()]
-    needs = options.needs(daemon.roots, files, daemon.sockets())
+    needs = options.needs(daemon.roots, files, daemon.sockets(), options.access_log_folders())
 
     def begin() -> None:
         outcome = restrict(needs)
@@ -160,8 +163,7 @@ def _serving(
     daemon: Daemon, directory: Directory | Mounts, options: Options, reactor: Any
 ) -> Callable[[Opened], None]:
     """What has `daemon` serve what there is for a port on it."""
-    access = AccessLog(daemon.transfers, reactor, as_text, to_log)
-    daemon.close_at_end(access.close)
+    _log_answers(daemon, options, reactor)
     admission = options.admission(directory, daemon.workers, reactor)
     if admission is not None:
         if isinstance(directory, Mounts):
@@ -244,6 +246,27 @@ def _tell_of_nested(mounts: Mounts) -> None:
             f"--mount {os.fsdecode(inner)}: its folder can be had by --mount {os.fsdecode(outer)} "
             "as well, of which other rules may hold"
         )
+
+
+def _log_answers(daemon: Daemon, options: Options, reactor: Any) -> None:
+    """Have a line written for each answer, unless none are to be. Raises `CannotListen`."""
+    rotations = Rotations(reactor)
+    daemon.addService(rotations)
+    form = FORMATS[options.access_log_form()]
+    path = options.access_log_file()
+    if path is None:
+        if options["access-log"] is None:
+            daemon.close_at_end(AccessLog(daemon.transfers, reactor, form, to_log).close)
+        return
+    try:
+        fd = open_log(path, options.access_log_owner())
+    except OSError as error:
+        raise CannotListen(f"--access-log: {path} cannot be written: {error.strerror}") from error
+    file = LineFile(path, fd, partial(reactor.callFromThread, _warn))
+    access = AccessLog(daemon.transfers, reactor, form, file.write)
+    daemon.close_at_end(file.close)
+    daemon.close_at_end(access.close)
+    rotations.add(file.reopen)
 
 
 def _warn(problem: str) -> None:

@@ -57,7 +57,7 @@ LAYERS = {
     "tcpdl.options": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.access", "tcpdl.content"),
-            *("tcpdl.web", "tcpdl.server", "tcpdl.options", "tcpdl.sandbox", "tomli"),
+            *("tcpdl.web", "tcpdl.server", "tcpdl.logs", "tcpdl.options", "tcpdl.sandbox", "tomli"),
             "tcpdl.manual.model",
         )
     ),
@@ -101,7 +101,7 @@ LAYERS = {
     "tcpdl.serve": Layer(
         (
             *("twisted", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.daemon", "tcpdl.service"),
-            *("tcpdl.ports", "tcpdl.processes", "tcpdl.client.url"),
+            *("tcpdl.ports", "tcpdl.processes", "tcpdl.logs", "tcpdl.client.url"),
         )
     ),
     "tcpdl.cli": Layer(

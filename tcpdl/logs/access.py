@@ -31,9 +31,14 @@ NAMESPACE = "tcpdl.transfers"
 _log = Logger(NAMESPACE)
 
 
+EVENT_MOST = 100
+"""Lines of one event of the daemon's log: they may be long, and workers tell of no more at once."""
+
+
 def to_log(lines: list[str]) -> None:
-    """Write lines to the daemon's log, as one event."""
-    _log.info("{lines}", lines="\n".join(lines))
+    """Write lines to the daemon's log, a few in an event."""
+    for at in range(0, len(lines), EVENT_MOST):
+        _log.info("{lines}", lines="\n".join(lines[at : at + EVENT_MOST]))
 
 
 class AccessLog:

@@ -16,6 +16,7 @@ from tcpdl.options.admin import AdminOptions
 from tcpdl.options.configured import ConfiguredOptions
 from tcpdl.options.front import FrontOptions
 from tcpdl.options.limits import LimitOptions
+from tcpdl.options.logs import LogOptions, file_of
 from tcpdl.options.paths import after, of_endpoint
 from tcpdl.options.processes import ProcessOptions
 from tcpdl.options.rates import RateOptions
@@ -39,6 +40,7 @@ class Options(
     LimitOptions,
     ProcessOptions,
     AdminOptions,
+    LogOptions,
     SandboxOptions,
 ):
     """The daemon's command line, and what may take its place."""
@@ -71,6 +73,7 @@ class Options(
             "max-rate-per-connection": "RATE",
             "workers": "N|auto",
             "drain": "SECONDS",
+            "access-log": "FILE|-|none",
         },
         optActions={
             "config": usage.CompleteFiles(descr="file"),
@@ -86,6 +89,9 @@ class Options(
             "symlinks": usage.CompleteList(["inside", "never"]),
             "listen": usage.CompleteList(["tcp:", "tcp6:", "unix:", "tls:", "ssl:", "systemd:"]),
             "admin": usage.CompleteList(["unix:", "tcp:"]),
+            "access-log-format": usage.CompleteList(["text", "json"]),
+            "log-format": usage.CompleteList(["text", "json", "journald"]),
+            "log-level": usage.CompleteList(["debug", "info", "warn", "error", "critical"]),
             "auth": usage.CompleteList(["users:", "file:", "memory:", "unix"]),
         },
         multiUse=["listen", "auth", "http-host", "proxy-from", *_MOUNTS],
@@ -97,6 +103,7 @@ class Options(
         "mount": after("="),
         "mount-rules": after("="),
         "admin": of_endpoint,
+        "access-log": file_of,
     }
 
     def getUsage(self, width: int | None = None) -> str:
@@ -123,6 +130,7 @@ class Options(
         yield self.check_serving
         yield self.check_tls
         yield self.check_access
+        yield self.check_logs
 
 
 def advised(error: usage.UsageError, help_: str) -> str:

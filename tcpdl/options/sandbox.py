@@ -24,9 +24,16 @@ class SandboxOptions(usage.Options):
         ],
     ]
 
-    def needs(self, roots: Sequence[int], files: Iterable[str], sockets: Iterable[str]) -> Needs:
+    def needs(
+        self,
+        roots: Sequence[int],
+        files: Iterable[str],
+        sockets: Iterable[str],
+        logs: Iterable[str] = (),
+    ) -> Needs:
         """What a daemon with these options needs while it runs, which serves the folders `roots`,
-        descriptors, reads `files` again, and removes `sockets` when it ends.
+        descriptors, reads `files` again, removes `sockets` when it ends, and makes files for the
+        access log in the folders `logs`.
 
         To be asked before twistd goes elsewhere, since paths may be relative.
         """
@@ -34,6 +41,8 @@ class SandboxOptions(usage.Options):
         remove: dict[str, str] = {}
         if self["state-dir"] is not None:
             _add(write, os.path.abspath(self["state-dir"]), "--state-dir")
+        for folder in logs:
+            _add(write, folder, "--access-log")
         for path in sockets:
             _add(remove, _folder(path), "--listen")
         admin = self.get("admin")
