@@ -1,9 +1,7 @@
 """The transport that sends files: a `tcp.Server` that knows `sendfile(2)`.
 
-Imports the modules of `server` named `direct`, `metrics`, `outgoing`, `peer`, `shaping`, `sockets`,
-`transfers` and `warming`.
-It is set as the documented `Port.transport` after `listen()` returned, and overrides public methods
-only. What it adds to its base class:
+Imports the modules beside it, not those of protocols. It is set as the documented `Port.transport`
+after `listen()` returned, and overrides public methods only. What it adds to its base class:
 
 - `sendFile(fd, offset, count)`, in order with everything written before and after it;
 - what is written while nothing waits is offered to the socket at once, which saves a small
