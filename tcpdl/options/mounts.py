@@ -29,8 +29,8 @@ class MountOptions(usage.Options):
         """What the files of --mount-rules say."""
 
     def opt_mount(self, mount: str) -> None:
-        """Hand out a folder's files under a name, in place of --root: NAME=DIR; may be given
-        several times."""
+        """Hand out a folder's files under a name, in place of --root; may be given several
+        times."""
         name, path = _parted("--mount", mount, "DIR")
         try:
             mount_name(os.fsencode(name))
@@ -44,13 +44,13 @@ class MountOptions(usage.Options):
         self["mount-hidden"].add(name)
 
     def opt_mount_symlinks(self, choice: str) -> None:
-        """What --symlinks is for --mount NAME: NAME=inside or NAME=never; may be repeated."""
+        """What --symlinks is, for --mount NAME; may be repeated."""
         name, what = _parted("--mount-symlinks", choice, "inside or NAME=never")
         _set(self["mount-symlinks"], "--mount-symlinks", name, symlinks("--mount-symlinks", what))
 
     def opt_mount_rules(self, mount: str) -> None:
-        """NAME=FILE: rules that say who may read what of --mount NAME, by patterns that begin
-        there, in place of --rules; may be repeated."""
+        """Rules that say who may read what of --mount NAME, by patterns that begin there, in place
+        of --rules; may be repeated."""
         name, path = _parted("--mount-rules", mount, "FILE")
         _set(self["mount-rules"], "--mount-rules", name, path)
 
