@@ -194,6 +194,12 @@ class Parent(MultiService):
     def _begin(self) -> None:
         if not self.running:
             return
+        if not os.access(sys.executable, os.X_OK):
+            _log.critical(
+                "no worker can be started: this user may not execute {path}", path=sys.executable
+            )
+            self._reactor.stop()
+            return
         for slot in self.slots:
             slot.begin()
         self._looks.start(LOOK_SECONDS, now=False)
