@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "compare files with those on a server, byte for byte",
     "echo": "send text to an echo or text server and print the replies",
     "serve": "hand out the files of a folder, in the foreground",
+    "check-config": "say what is wrong with the daemon's settings, or what they mean",
     "status": "show what a daemon on this machine is at",
     "passwd": "give a user of the daemon a password or a token",
     "link": "make a link to a file or folder that is valid for a while",
@@ -38,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     try:
         if arguments[:1] == ["serve"]:
-            return _serve(arguments[1:])
+            return _daemon("tcpdl.serve", "serve", arguments[1:])
+        if arguments[:1] == ["check-config"]:
+            return _daemon("tcpdl.checking", "check_config", arguments[1:])
         if not arguments or arguments[0] not in COMMANDS:
             _parser().parse_args(arguments)
             raise AssertionError("an unknown command was taken for one")
@@ -60,18 +63,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _serve(arguments: Sequence[str]) -> int:
+def _daemon(module: str, function: str, arguments: Sequence[str]) -> int:
+    """Run a command that needs Twisted, as no other does."""
     try:
-        from tcpdl.serve import serve  # it alone needs Twisted
+        run = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
-        if error.name != "tcpdl.serve":
+        if error.name != module:
             raise
         sys.stderr.write(
             "tcpdl: this is the client alone; to serve files, install all of tcpdl"
             " (`pip install .` in its source)\n"
         )
         return 2
-    return serve(arguments)
+    return int(run(arguments))
 
 
 def _open_closed_streams() -> None:

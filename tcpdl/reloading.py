@@ -22,6 +22,18 @@ from tcpdl.wire.text import visible
 _log = Logger()
 
 
+def announce(options: Options) -> None:
+    """Tell the log which file is used, and what is not as it should be with it."""
+    for path in options.files():
+        _log.info("the configuration is that of {file}", file=visible(path))
+    _warn(options)
+
+
+def _warn(options: Options) -> None:
+    for warning in options.warnings:
+        _log.warn("{warning}", warning=visible(warning))
+
+
 class Reloading:
     """Reads again what `options` were read from."""
 
@@ -35,13 +47,7 @@ class Reloading:
             name: (effective(options, name), shown(options, name)) for name in options.known.kinds
         }
         if options.files():
-            daemon.at_start(self._begin)
             daemon.hangups.add(self.reload, first=True)
-
-    def _begin(self) -> None:
-        _log.info("the configuration is that of {file}", file=self._file)
-        for warning in self._options.warnings:
-            _log.warn("{warning}", warning=visible(warning))
 
     @property
     def _file(self) -> str:
@@ -58,8 +64,7 @@ class Reloading:
         except (usage.UsageError, BadCertificate) as error:
             self._refuse(str(error))
             return
-        for warning in options.warnings:
-            _log.warn("{warning}", warning=visible(warning))
+        _warn(options)
         changed = [*self._changes(options)]
         _log.info(
             "{file} has been read again: {what}",

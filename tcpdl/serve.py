@@ -37,18 +37,21 @@ class ServeOptions(Options):
     """The daemon's options, with the folder to serve as an argument."""
 
     synopsis = "Usage: tcpdl serve [DIR] [options]"
+    argument = "root"
+    """The option that the argument stands for."""
+    one_argument = "give one folder to serve"
 
     def parseOptions(self, options: Any = None) -> None:
-        # usage.Options takes no option after the first argument, and the folder mostly comes
-        # before the options.
+        # usage.Options takes no option after the first argument, which mostly comes before the
+        # options.
         try:
-            given, folders = getopt.gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
+            given, rest = getopt.gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
         except getopt.GetoptError as error:
             raise usage.UsageError(str(error)) from None
-        if len(folders) > 1:
-            raise usage.UsageError("give one folder to serve")
+        if len(rest) > 1:
+            raise usage.UsageError(self.one_argument)
         words = [word for option in given for word in self._words(*option)]
-        super().parseOptions([*words, *(f"--root={folder}" for folder in folders)])
+        super().parseOptions([*words, *(f"--{self.argument}={one}" for one in rest)])
 
     def _words(self, name: str, value: str) -> list[str]:
         # An empty value is one as well; without it, the next word would be taken for the value.

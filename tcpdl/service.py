@@ -27,7 +27,7 @@ from tcpdl.logs.lines import FORMATS
 from tcpdl.logs.rotating import Rotations
 from tcpdl.options.daemon import Options, advised, leave
 from tcpdl.ports import Opened, open_ports
-from tcpdl.reloading import Reloading
+from tcpdl.reloading import Reloading, announce
 from tcpdl.sandbox import restrict
 from tcpdl.server.activation import ECHO, TLS
 from tcpdl.server.certificate import BadCertificate, Credentials
@@ -74,10 +74,12 @@ def whole(options: Options, reactor: Any) -> Any:
         parent = make_parent(options, reactor, check(options, reactor), notifier)
         parent.addService(Rotations(reactor))
         _administer(parent, parent.counting, options, reactor)
+        parent.at_start(partial(announce, options))
         return parent
     daemon = make_daemon(options, reactor)
     _administer(daemon, SingleProcess(daemon), options, reactor)
     daemon.report_to(notifier)
+    daemon.at_start(partial(announce, options))
     Reloading(daemon, options, os.environ)
     confine(daemon, options)
     daemon.drain_on_sigterm(options["drain"])

@@ -104,6 +104,12 @@ LAYERS = {
             *("tcpdl.ports", "tcpdl.processes", "tcpdl.logs", "tcpdl.client.url"),
         )
     ),
+    "tcpdl.checking": Layer(
+        (
+            *("twisted", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.options", "tcpdl.ports"),
+            *("tcpdl.serve", "tcpdl.service"),
+        )
+    ),
     "tcpdl.cli": Layer(
         ("tcpdl", "tcpdl.wire", "tcpdl.client"),
         in_functions=("tcpdl.serve", "tcpdl.service", "tcpdl.commands"),
@@ -111,7 +117,7 @@ LAYERS = {
     "tcpdl.manual": Layer(
         (
             *("twisted", "markdown_it", "tcpdl", "tcpdl.cli", "tcpdl.commands", "tcpdl.options"),
-            "tcpdl.manual",
+            *("tcpdl.manual", "tcpdl.checking"),
         )
     ),
     "tcpdl.__main__": Layer(("tcpdl.cli",)),

@@ -67,6 +67,11 @@ class Kept(Generic[_T]):
         self.value = self._read()
         """What it said when it was last read. For any thread; the methods are for one of them."""
 
+    @property
+    def exposed(self) -> bool:
+        """Whether it is secret and others could read or change it when it was last read."""
+        return self._is_open
+
     def get(self) -> _T:
         """What the file says, as of some seconds ago at most."""
         now = self._clock()

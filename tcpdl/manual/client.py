@@ -22,9 +22,9 @@ _OWN = ("options", "optional arguments")  # as argparse calls what is in no grou
 
 
 def commands() -> Iterator[Command]:
-    """All commands of `tcpdl` but `serve`, whose options another library reads."""
+    """All commands of `tcpdl` but those whose options another library reads."""
     for name, summary in COMMANDS.items():
-        if name != "serve":
+        if name not in ("serve", "check-config"):
             module = importlib.import_module(f"tcpdl.commands.{name.replace('-', '_')}")
             yield command_of(f"tcpdl {name}", summary, module.parser())
 

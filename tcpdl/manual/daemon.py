@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 
+from tcpdl.checking import DEFAULT, CheckOptions
 from tcpdl.cli import COMMANDS
 from tcpdl.manual.model import Argument, Command, Completes, Group, Setting, Settings
 from tcpdl.options.daemon import Options
@@ -23,6 +24,19 @@ def serve() -> Command:
         (str(getattr(options, "longdesc", "")),),
         (folder,),
         tuple(groups_of(options)),
+    )
+
+
+def check_config() -> Command:
+    """`tcpdl check-config`, which takes those options, too."""
+    file = Argument("FILE", f"the settings, {DEFAULT} if left out", Completes.FILES, optional=True)
+    known = options_of(CheckOptions({}))
+    return Command(
+        "tcpdl check-config",
+        COMMANDS["check-config"],
+        (CheckOptions.longdesc, "All options of tcpdl serve may be given as well."),
+        (file,),
+        (Group("", (known["print"],)),),
     )
 
 

@@ -68,7 +68,7 @@ def text_of(page: Page) -> str:
 @cache
 def programs() -> Mapping[str, tuple[Command, ...]]:
     """All commands, by their names and that of the program."""
-    found = [*client.commands(), daemon.serve()]
+    found = [*client.commands(), daemon.serve(), daemon.check_config()]
     return {"tcpdl": tuple(found), **{command.name: (command,) for command in found}}
 
 

@@ -90,6 +90,13 @@ class ConfiguredOptions(usage.Options):
         made._take()
         return made
 
+    def problem(self, text: str, *names: str) -> Problem:
+        """A problem with one of the options `names`, told with where that stands: the one whose
+        value is in `text`, or else the last that is given."""
+        given = [one for name in names for one in self.settings.get(name, [])]
+        meant = [one for one in given if isinstance(one.value, str) and one.value in text]
+        return self._problem(text, next(iter(meant or given[-1:]), None))
+
     def postOptions(self) -> None:
         """Is called for each setting; see `checks`."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.python import usage
 from twisted.python.reflect import accumulateClassList
 
-COMMANDS = frozenset({"help", "version", "help-auth", "help-auth-type", "config"})
+COMMANDS = frozenset({"help", "version", "help-auth", "help-auth-type", "config", "print"})
 """What stands on a command line and nowhere else: it says what is to be done, not what holds."""
 
 

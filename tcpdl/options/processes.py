@@ -21,7 +21,7 @@ def processors(read: Callable[[str], str] | None = None) -> int:
     """How many processors this process may use at a time, one at least: those that it may run on,
     or less if its control group has less time (`CPUQuota=`, `docker run --cpus`)."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(count or 1, math.ceil(_quota(read or _read))))
+    return max(1, math.ceil(min(count or 1, _quota(read or _read))))
 
 
 def _quota(read: Callable[[str], str]) -> float:

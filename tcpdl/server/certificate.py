@@ -11,7 +11,7 @@ import os
 import ssl
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import NamedTuple, NoReturn
@@ -72,6 +72,11 @@ class Credentials:
     ends: float
     """Until when it is valid, in seconds since 1970."""
 
+    @property
+    def complaints(self) -> Sequence[str]:
+        """What is not as it should be with it, but works."""
+        return self._complaints
+
     def begin(self) -> None:
         """Tell the log what the certificate is, and what is not as it should be with it."""
         _log.info("the certificate is {pin}", pin=self.pin)
@@ -85,7 +90,8 @@ class Credentials:
     def become(self, other: Credentials) -> None:
         """Use what `other` uses, for connections that begin from now on."""
         self._files, self._seen, self._loaded = other._files, other._seen, other._loaded
-        self._context, self.pin, self._complaints = other._context, other.pin, other._complaints
+        self._context, self._complaints = other._context, other._complaints
+        self.pin, self.ends = other.pin, other.ends
 
     def reload(self) -> None:
         """Read the files again. Connections that are open keep what they have; if the files are of
