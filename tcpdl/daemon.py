@@ -74,7 +74,8 @@ class Daemon(MultiService):
         self._sendfile = os.sendfile if sendfile else None
         self._connections: Any = None
         self._draining: Draining | None = None
-        self._drain_seconds = 0.0
+        self.drain_seconds = 0.0
+        """What clients get when SIGTERM ends it."""
         self._termination: Termination | None = None
         self._to_begin: list[Callable[[], None]] = []
         self._to_close: list[Callable[[], None]] = []
@@ -206,7 +207,7 @@ class Daemon(MultiService):
     def drain_on_sigterm(self, seconds: float) -> None:
         """Have SIGTERM `drain` the daemon before it ends; a second one, or SIGINT, ends it at once.
         For the one daemon of a process."""
-        self._drain_seconds = seconds
+        self.drain_seconds = seconds
         self._termination = Termination(self._reactor, self._hurry)
         self.at_start(self._termination.begin)
         self.close_at_end(self._termination.end)
@@ -218,8 +219,8 @@ class Daemon(MultiService):
     def stopService(self) -> Deferred[None]:
         """Stop all, and then close what was given to `close_at_end`."""
         drains = self._termination is not None and self._termination.gives_time
-        self._notifier.stopping(self._drain_seconds if drains else 0)
-        drained: Deferred[Any] = self.drain(self._drain_seconds) if drains else succeed(None)
+        self._notifier.stopping(self.drain_seconds if drains else 0)
+        drained: Deferred[Any] = self.drain(self.drain_seconds) if drains else succeed(None)
         drained.addCallback(self._stop)
         return drained.addCallback(lambda _: self._close())
 

@@ -55,6 +55,7 @@ def change_in_place(daemon: Daemon, parts: Parts, reactor: Any) -> None:
     on(("index", "precompressed", "http-host"), change.answers)
     on(("quiet-period", "name-encodings"), change.names)
     on(("tls-cert", "tls-key", "tls-client-ca", "tls"), change.certificate)
+    on(("drain",), change.drain)
     on(ACCESS, change.access)
 
 
@@ -94,6 +95,9 @@ class _Change:
     def names(self, options: Options) -> None:
         self._parts.raw.quiet = options["quiet-period"] / 1000
         self._parts.raw.encodings = options["name-encodings"]
+
+    def drain(self, options: Options) -> None:
+        self._daemon.drain_seconds = options["drain"]
 
     def certificate(self, options: Options) -> str:
         credentials = options.credentials()

@@ -129,7 +129,8 @@ def test_limits_and_times(run: Callable[[str], Running]) -> None:
     assert daemon.crowd.limits.connections == 7
     assert daemon.deadlines.times.request == 5
     assert daemon.accepting._rate == 9
-    running.again("")
+    running.again("drain = 7")
+    assert daemon.drain_seconds == 7
     assert daemon.crowd.limits.connections == 10_000
     assert daemon.deadlines.times.request == 60
 

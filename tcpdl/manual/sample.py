@@ -39,6 +39,7 @@ _EXAMPLES = {
     "mount-rules": "docs=/etc/tcpdl/docs.rules",
     "mount-symlinks": "docs=never",
     "port": "8080",
+    "proxy-from": "127.0.0.1",
     "rules": "/etc/tcpdl/rules",
     "tls": "self-signed",
     "tls-cert": "/etc/letsencrypt/live/files.example",
