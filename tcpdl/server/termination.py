@@ -21,11 +21,12 @@ class Termination:
         self._hurry = hurry
         self._before: dict[int, Any] = {}
         self._heard = 0
+        self._again = False
 
     @property
     def gives_time(self) -> bool:
-        """It was SIGTERM."""
-        return self._heard == signal.SIGTERM
+        """It was SIGTERM, and no other has come after it."""
+        return self._heard == signal.SIGTERM and not self._again
 
     def begin(self) -> None:
         """Listen, once the reactor runs: it takes its own signals then."""
@@ -55,4 +56,5 @@ class Termination:
             self._heard = number
             self._before[number](number, frame)
         else:
+            self._again = True
             self._reactor.callFromThread(self._hurry)
