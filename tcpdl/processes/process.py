@@ -207,6 +207,7 @@ def spawn(
             "serve",
             protocol=PROTOCOL,
             words=order.words,
+            workers=workers,
             ports=handed,
         )
         connect(reactor, ours.fileno(), process.channel)

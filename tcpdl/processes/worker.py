@@ -111,17 +111,24 @@ class Worker:
                     f"its program is tcpdl {tcpdl.__version__}, another one than its parent's; "
                     "restart the daemon"
                 )
-            self._start(content["words"], [Handed(*one) for one in content["ports"]])
-        except (CannotListen, usage.UsageError, OSError) as error:
-            self._channel.tell("failed", why=str(error))
+            ports = [Handed(*one) for one in content["ports"]]
+            self._start(content["words"], ports, content["workers"])
+        except Exception as error:  # noqa: BLE001 - what it is, the parent can say best
+            if not isinstance(error, (CannotListen, usage.UsageError, OSError)):
+                _log.failure("unexpected error")
+            self._channel.tell("failed", why=str(error) or repr(error))
             self.end()
             return
         self._channel.tell("ready", version=tcpdl.__version__)
         self._alive.start(ALIVE_SECONDS)
 
-    def _start(self, words: list[str], ports: list[Handed]) -> None:
+    def _start(self, words: list[str], ports: list[Handed], workers: int) -> None:
         self._options = options = _Options([port.kind for port in ports])
         options.read(words)
+        for name in ("max-accepts", "max-files"):
+            options[name] = -(
+                -options[name] // workers
+            )  # no less than one, unless it is any number
         adopted = [adopt_handed(self._reactor, one) for one in ports]
         self._daemon = make_daemon(options, self._reactor, adopted)
         confine(self._daemon, options)
