@@ -20,12 +20,16 @@ CHOSEN = {"root": "/srv/tcpdl", "state-dir": "/var/lib/tcpdl", "workers": "auto"
 """What a service wants: the other settings are commented out."""
 
 _EXAMPLES = {
+    "access-log": "/var/log/tcpdl/access.log",
+    "access-log-format": "text",
     "admin": "unix:/run/tcpdl/admin.sock",
     "auth": "users:/etc/tcpdl/users",
     "echo-port": "7",
     "echo-reply": "hello",
     "http-host": "files.example",
     "interface": "127.0.0.1",
+    "log-format": "json",
+    "log-level": "info",
     "link-key": "/etc/tcpdl/link-key",
     "listen": "tcp:8081:interface=127.0.0.1",
     "max-connections": "10000",

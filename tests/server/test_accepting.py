@@ -389,3 +389,27 @@ def test_what_cannot_be_accepted_when_it_stops() -> None:
     world.turn()
     world.accepting.stop(world.port)
     assert world.reactor.getDelayedCalls() == []
+
+
+def test_a_rate_that_changes() -> None:
+    world = World(rate=10)
+    world.port.come(300)
+    for rate, accepted in ((10, 1), (1000, 1 + 100), (20, 1 + 100 + 2), (0, 300)):
+        world.accepting.change(rate)
+        for _ in range(20):
+            world.turn()
+        assert len(world.port.transports) == accepted
+    assert not world.reactor.getDelayedCalls()
+
+
+def test_room_that_there_is_all_of_a_sudden() -> None:
+    world = World()
+    world.crowd.places = 1
+    world.port.come(3)
+    world.turn()
+    world.turn()
+    assert len(world.port.transports) == 1
+    world.crowd.places = 0
+    world.accepting.change(0)
+    world.turn()
+    assert len(world.port.transports) == 3

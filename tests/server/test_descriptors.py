@@ -96,3 +96,18 @@ def test_a_limit_that_cannot_be_raised(monkeypatch: pytest.MonkeyPatch, log: Log
     assert log.lines == [
         "the limit of open files stays as it is: not allowed to raise maximum limit"
     ]
+
+
+def test_what_is_open_already_is_shared_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = shared(monkeypatch, 1000, Limits(connections=0))
+    before = crowd.places
+    crowd.enter(None)
+    files = OpenFiles()
+    files.add(os.open("/", os.O_RDONLY))
+    monkeypatch.setattr(descriptors, "free_descriptors", lambda: 998)
+    share(crowd, files, 0)
+    assert crowd.places == before
+    crowd.limits = Limits(connections=100)
+    share(crowd, files, 0)
+    assert crowd.places == 0, "there are enough"
+    files.close(*files._all)

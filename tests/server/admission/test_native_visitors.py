@@ -8,6 +8,7 @@ import pytest
 from twisted.cred.error import UnauthorizedLogin
 from zope.interface import implementer
 
+from tcpdl.server.admission import Everyone
 from tcpdl.server.credentials import IBearerToken, IBlockingChecker
 from tcpdl.server.working import Stopped
 from tcpdl.wire import native, pack
@@ -177,6 +178,43 @@ def test_a_login_ends_when_it_is_taken_back(make: Make) -> None:
     checker.known.clear()
     assert code() == native.LOGIN_NEEDED
     assert code() == native.LOGIN_NEEDED
+
+
+def test_another_admission_takes_the_place(make: Make) -> None:
+    """Who has logged in is known to the new one, or is nobody."""
+    server, other = (make(checkers=(Changing(),)) for _ in range(2))
+    second, none = make(), make(checkers=None)
+    client = server.native()
+    said: list[Any] = [Login.with_token(b"t0k3n"), Get(1, b"private/c.txt", 0, 0)]
+
+    def code() -> int:
+        client.say(*said)
+        server.wait(1)
+        last = client.hear()[-1]
+        said[:] = said[-1:]
+        return last.code if isinstance(last, native.Error) else 0
+
+    assert server.admission is not None
+    assert code() == 0
+    for one, expected in ((other, 0), (second, 0), (none, native.LOGIN_NEEDED)):
+        assert one.admission is not None
+        server.admission.become(one.admission)
+        assert code() == expected
+    assert other.admission is not None
+    server.admission.become(other.admission)
+    assert code() == native.LOGIN_NEEDED, "it is not remembered what was shown before"
+
+
+def test_rules_come_to_a_connection_that_is_open(make: Make) -> None:
+    server = make()
+    client = server.native()
+    factory = client.connection.protocol.factory
+    admission, factory.admission = factory.admission, Everyone(server.directory)
+    for expected in (0, native.LOGIN_NEEDED):
+        client.say(Get(1, b"private/c.txt", 0, 0))
+        last = client.hear()[-1]
+        assert (last.code if isinstance(last, native.Error) else 0) == expected
+        factory.admission = admission
 
 
 def test_a_connection_of_nothing_but_logins(server: GuardedServer) -> None:
