@@ -101,6 +101,14 @@ def test_http(tmp_path: Path) -> None:
     assert "aria2c -x4" in shown
 
 
+@needs("wrk")
+def test_workers(tmp_path: Path) -> None:
+    few = ("--seconds", "1", "--entries", "20", "--rounds", "1", "--load", "page")
+    shown = run("workers.py", *few, "--folder", str(tmp_path))
+    assert "2 workers" in shown
+    assert shown.count("requests per second of the daemon's") == 2
+
+
 @needs("rsync", "tar", "nc")
 def test_tree(tmp_path: Path) -> None:
     shown = run("tree.py", "--files", "20", "--rounds", "1", "--folder", str(tmp_path))
