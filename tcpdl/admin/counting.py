@@ -43,8 +43,9 @@ def _connections(daemon: Daemon) -> Iterator[tuple[str, float]]:
 
 def _requests(daemon: Daemon) -> Iterator[tuple[str, float]]:
     metrics, live = daemon.metrics, daemon.transfers.live
-    for (dialect, outcome), count in metrics.answers.items():
-        yield key("tcpdl_requests_total", dialect=dialect, outcome=outcome), count
+    for dialect, outcomes in metrics.answers.items():
+        for outcome, count in outcomes.items():
+            yield key("tcpdl_requests_total", dialect=dialect, outcome=outcome), count
     yield "tcpdl_requests_in_progress", len(live)
     content = dict(metrics.content)
     for transfer in live.values():

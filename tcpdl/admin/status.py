@@ -68,7 +68,7 @@ def daemon_status(daemon: Daemon) -> dict[str, Any]:
         },
         "requests": {
             "live": len(daemon.transfers.live),
-            "over": sum(metrics.answers.values()),
+            "over": sum(sum(outcomes.values()) for outcomes in metrics.answers.values()),
         },
         "figures": daemon.process.figures(),
         "transfers": [*_transfers(daemon)],

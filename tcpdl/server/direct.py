@@ -1,6 +1,6 @@
 """Which transports act on the wire itself, and which wrap one that does.
 
-Imports `server.crowd`, `server.peer` and Twisted.
+Imports `server.crowd`, `server.peer`, `server.sockets` and Twisted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
+from tcpdl.server import sockets
 from tcpdl.server.crowd import Address
 from tcpdl.server.peer import is_near
 
@@ -77,6 +78,7 @@ class DirectTransport:
     unknown names to it, so both would say yes, and plain bytes would enter an encrypted stream.
     """
 
+    socket: Any
     TLS = False
     bytes_sent = 0
     """Bytes handed to the kernel so far, as they are on the wire."""
@@ -130,12 +132,12 @@ class DirectTransport:
     def under_way(self) -> int:
         """Bytes in the kernel's hands that the peer has still to take; for a Unix socket, the
         memory that they are in. It tells whether the peer takes any."""
-        raise NotImplementedError
+        return sockets.under_way(self.socket)
 
     def unacknowledged(self) -> int:
         """Bytes in the kernel's hands that the peer has not said to have received, an end counted
         as one; 0 where that cannot be told, and when the connection is over."""
-        raise NotImplementedError
+        return sockets.unacknowledged(self.socket)
 
     def reset_if_lost(self, reset: bool) -> None:
         """From now on, let the kernel reset the connection however it is closed; or no more.

@@ -7,6 +7,7 @@ only grow. What they are called elsewhere, and what they mean, `tcpdl.admin.seri
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 
 from tcpdl.server.transfers import COMPLETE, Transfer
 
@@ -54,8 +55,9 @@ class Metrics:
         """Clients that were late."""
         self.echoed = 0
         """Bytes received by the echo service."""
-        self.answers = {(dialect, COMPLETE): 0 for dialect in DIALECTS}
+        self.answers = {name: defaultdict(int, {COMPLETE: 0}) for name in DIALECTS}
         """By dialect, or `NOBODY`, and by what became of them: one of `transfers.OUTCOMES`."""
+        self.answers[NOBODY] = defaultdict(int)
         self.content = dict.fromkeys((*DIALECTS, NOBODY), 0)
         """Bytes of content in answers that are over, by dialect."""
 
@@ -64,6 +66,5 @@ class Metrics:
         dialect = transfer.dialect
         if dialect not in self.content:
             dialect = NOBODY
-        of = dialect, transfer.outcome
-        self.answers[of] = self.answers.get(of, 0) + 1
+        self.answers[dialect][transfer.outcome] += 1
         self.content[dialect] += transfer.counted

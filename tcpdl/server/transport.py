@@ -65,6 +65,7 @@ class FileSending(DirectTransport, tcp.Server):
     _calm = True  # it will be, when the buffer has run empty
     _share: Share | None = None  # what it may send of a limited rate
     _ending: Callable[[], None] | None = None  # how to end once the queue is empty
+    _sendfile: SendFile | None = os.sendfile
     _no_more = False  # an end was asked for: no file may follow
 
     def __init__(
@@ -86,7 +87,8 @@ class FileSending(DirectTransport, tcp.Server):
         With a `warmer` that runs, pages that are not in memory are read in its threads. A
         `shaper` says when it may send, and how much. What comes and goes is counted in `metrics`.
         """
-        self._sendfile = sendfile
+        if sendfile is not os.sendfile:  # what all have costs none of them anything
+            self._sendfile = sendfile
         self._warmer = warmer
         self._metrics = metrics or Metrics()
         super().__init__(sock, protocol, client, server, sessionno, reactor)
@@ -272,12 +274,6 @@ class FileSending(DirectTransport, tcp.Server):
     def startWriting(self) -> None:
         if not self._aborted and not self.held:
             super().startWriting()
-
-    def unacknowledged(self) -> int:
-        return sockets.unacknowledged(self.socket)
-
-    def under_way(self) -> int:
-        return sockets.under_way(self.socket)
 
     def reset_if_lost(self, reset: bool) -> None:
         self._calm = not reset

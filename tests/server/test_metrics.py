@@ -194,11 +194,11 @@ def test_answers_that_are_over() -> None:
         transfer = transfers.begin(dialect, "a", False)
         transfer.counted = 7
         transfer.end(COMPLETE)
-    assert metrics.answers["http", COMPLETE] == 2
+    assert metrics.answers["http"][COMPLETE] == 2
     assert metrics.content["http"] == 14
-    assert metrics.answers["raw", COMPLETE] == 1
+    assert metrics.answers["raw"][COMPLETE] == 1
     # What is no dialect adds no label of its own.
-    assert metrics.answers["none", COMPLETE] == 2
+    assert metrics.answers["none"][COMPLETE] == 2
 
 
 def test_histogram() -> None:
