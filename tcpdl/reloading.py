@@ -58,11 +58,8 @@ class Reloading:
         try:
             options = self._options.again(self._environ)
             options.credentials()
-        except Misconfigured as error:
-            self._refuse(*map(str, error.problems))
-            return
         except (usage.UsageError, BadCertificate) as error:
-            self._refuse(str(error))
+            refuse(self._options, error)
             return
         _warn(options)
         changed = [*self._changes(options)]
@@ -84,10 +81,21 @@ class Reloading:
             if effective(options, name) != value:
                 yield Change(name, said, shown(options, name))
 
-    def _refuse(self, *problems: str) -> None:
-        for problem in problems:
-            _log.error("{problem}", problem=visible(problem))
-        _log.error("the configuration stays what it was until {file} is mended", file=self._file)
+
+def refuse(options: Options, error: Exception) -> None:
+    """Tell the log what is wrong with what `options` were read from, and that they still hold."""
+    problems = error.problems if isinstance(error, Misconfigured) else [error]
+    for problem in problems:
+        _log.error("{problem}", problem=visible(str(problem)))
+    what = ", ".join(map(visible, options.files())) or "what is wrong"
+    _log.error("the configuration stays what it was until {what} is mended", what=what)
+
+
+def changes(before: Options, after: Options) -> Iterator[Change]:
+    """How `after` differs from `before`, in the order of the options."""
+    for name in before.known.kinds:
+        if effective(before, name) != effective(after, name):
+            yield Change(name, shown(before, name), shown(after, name))
 
 
 def effective(options: Options, name: str) -> list[str]:

@@ -87,7 +87,14 @@ LAYERS = {
     "tcpdl.processes": Layer(
         (
             *("twisted", "zope", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.daemon"),
-            *("tcpdl.options", "tcpdl.sandbox", "tcpdl.landlock", "tcpdl.ports", "tcpdl.admin"),
+            *(
+                "tcpdl.options",
+                "tcpdl.sandbox",
+                "tcpdl.landlock",
+                "tcpdl.reloading",
+                "tcpdl.ports",
+                "tcpdl.admin",
+            ),
             *("tcpdl.service", "tcpdl.processes"),
         )
     ),

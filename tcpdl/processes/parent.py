@@ -25,6 +25,7 @@ from tcpdl.processes.process import CannotStart, Order, Process, spawn
 from tcpdl.processes.sharing import Sharing
 from tcpdl.processes.slot import Slot
 from tcpdl.processes.sockets import Shared, close, open_shared
+from tcpdl.reloading import changes, refuse
 from tcpdl.server.certificate import Credentials
 from tcpdl.server.deadlines import run_on_monotonic_clock
 from tcpdl.server.hangup import Hangups
@@ -40,7 +41,6 @@ FIXED = (
     "port",
     "interface",
     "listen",
-    "listen-tls",
     "echo-port",
     "workers",
     "hang-seconds",
@@ -155,13 +155,14 @@ class Parent(MultiService):
         try:
             options = self._first.again(os.environ)
         except usage.UsageError as error:
-            _log.error(
-                "the configuration is wrong, and stays what it was: {why}", why=visible(str(error))
-            )
+            refuse(self._first, error)
             return
-        for name in FIXED:
-            if options[name] != self._first[name]:
-                _log.warn("{option} has changed; it takes effect at a restart", option=name)
+        for change in changes(self._first, options):
+            if change.name in FIXED:
+                _log.warn("{change} takes effect at a restart", change=change)
+        for change in changes(self.options, options):
+            if change.name not in FIXED:
+                _log.info("{change}", change=change)
         self._reloading = True
         self._notifier.reloading()
         before, self.options = self.options, options

@@ -145,7 +145,8 @@ def test_a_reload_turns_nobody_away(root: Path) -> None:
             reload("hiden")
             config.write_text("workers = 3\nhidden = true\n")
             reload("in place of those before", 2)
-        assert "workers has changed; it takes effect at a restart" in daemon.log.text
+        assert "workers: 2 -> 3 takes effect at a restart" in daemon.log.text
+        assert "hidden: false -> true" in daemon.log.text
         assert set(got) == {b"content"}
         assert answer(ask(daemon, b".hidden")) == b"secret"
 
