@@ -1,4 +1,4 @@
-"""How Sphinx makes the documentation, and of what: `tcpdl.manual`, and tables of the source."""
+"""How Sphinx makes the documentation, and of what: `tcpdl.manual`, and the table of series."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import tcpdl
 from tcpdl.admin.series import SERIES
 from tcpdl.manual.pages import PAGES, as_markdown
-from tcpdl.server.transfers import OUTCOMES
 
 project = "tcpdl"
 version = release = tcpdl.__version__
@@ -35,15 +34,7 @@ def _source(app: Any, name: str, source: list[str]) -> None:
     """Put what is made in place of what a page of the manual has in its file."""
     if name in _MADE:
         source[0] = as_markdown(_MADE[name])
-    for block, table in (("series", _series), ("outcomes", _outcomes)):
-        if f"```{block}\n```" in source[0]:
-            source[0] = source[0].replace(f"```{block}\n```", table())
-
-
-def _outcomes() -> str:
-    """The table of what may become of an answer."""
-    rows = ["| outcome | meaning |", "|---|---|"]
-    return "\n".join([*rows, *(f"| `{name}` | {means} |" for name, means in OUTCOMES.items())])
+    source[0] = source[0].replace("```series\n```", _series())
 
 
 def _series() -> str:

@@ -17,10 +17,17 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~])")
 def page(text: str, blocks: Callable[[str, str], Iterable[str]]) -> str:
     """The page that `text` is the source of."""
 
+    text = re.sub(r"(?<!# )\b(tcpdld?(?:\.toml)?\((\d)\))", _linked, text)
+
     def made(found: re.Match[str]) -> str:
         return found[0] if found[1] in SHOWN else "\n".join(blocks(found[1], found[2]))
 
     return _FENCE.sub(made, text)
+
+
+def _linked(found: re.Match[str]) -> str:
+    title = found[1].partition("(")[0]
+    return f"[{found[1]}]({title}.{found[2]}.md)"
 
 
 def synopsis(commands: Iterable[Command]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Tests that what is shipped for Prometheus and Grafana knows the series; and so does README."""
+"""Tests that what is shipped for Prometheus and Grafana knows the series."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ DASHBOARD = PROJECT / "etc/grafana/tcpdl.json"
 
 _NAME = re.compile(r"\btcpdl_[a-z_]+\b")
 _BY = re.compile(r"by \(([a-z, ]+)\)")
-_ROW = re.compile(r"^\| `(tcpdl_[a-z_]+)(?:\{[a-z, ]+\})?` \| (.*) \|$", re.MULTILINE)
 _LEGEND = re.compile(r"\{\{ ?\$?(?:labels\.)?([a-z]+) ?\}\}")
 
 LABELS = {"instance", "job", "le", PROCESS, *(label for one in SERIES for label in one.labels)}
@@ -82,9 +81,3 @@ def test_panels_have_their_places() -> None:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_rules_are_rules() -> None:
     subprocess.run(["promtool", "check", "rules", RULES], check=True, capture_output=True)
-
-
-def test_readme_has_every_series() -> None:
-    text = (PROJECT / "README.md").read_text("utf-8")
-    rows = dict(_ROW.findall(text))
-    assert rows == {series.name: series.help.removesuffix(".") for series in SERIES}

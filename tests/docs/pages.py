@@ -21,7 +21,7 @@ PAGES = sorted(
 PROSE = sorted({*PAGES, *PROJECT.glob("*.md")})
 """Pages whose text is looked at."""
 
-MADE = ("synopsis", "commands", "options", "settings", "series", "outcomes", "{toctree}")
+MADE = ("synopsis", "commands", "options", "settings", "series", "{toctree}")
 """What stands for blocks that are made."""
 
 LANGUAGES = ("sh", "python", "toml", "text")

@@ -32,6 +32,9 @@ SECONDS = 120
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 
+ASKED = {"--help", "--version", "--help-auth", "--help-auth-type"}
+"""Options that are questions."""
+
 ELSEWHERE = frozenset({"--now"})
 """Options of other programs that are spoken of: systemctl's."""
 
@@ -151,6 +154,12 @@ def test_options_of_commands_are_there(page: Path) -> None:
                 known = known_to(words)
                 given = {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)}
                 assert given <= known | {"--version", "--help"}, block
+
+
+def test_readme_has_a_row_for_each_option_of_the_daemon() -> None:
+    text = (PROJECT / "README.md").read_text("utf-8")
+    named = {name for row in re.findall(r"^\| .*", text, re.M) for name in OPTION.findall(row)}
+    assert {option.names[-1] for option in programs()[SERVE][0].options} - named <= ASKED
 
 
 @pytest.mark.parametrize("page", PROSE, ids=relative)

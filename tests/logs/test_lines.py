@@ -160,7 +160,7 @@ def test_wrong_logins_are_found_by_fail2ban() -> None:
 
 
 def test_all_outcomes_are_in_the_table() -> None:
-    table = (PROJECT / "README.md").read_text().partition("| outcome | meaning |")[2]
+    table = (PROJECT / "docs/observing.md").read_text().partition("| outcome | meaning |")[2]
     rows = table.partition("\n\n")[0].splitlines()[2:]
     assert {word for row in rows for word in re.findall("`([a-z-]+)`", row.split("|")[1])} == {
         *OUTCOMES
