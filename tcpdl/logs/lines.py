@@ -1,8 +1,8 @@
 """A line for each answer: what is written of a transfer that has ended.
 
 Imports `wire` and `server.transfers`. Most of a line is the same for all answers on a connection,
-or for all requests for one file, and is kept: thousands are made in a second. README.md has the
-formats.
+or for all requests for one file, and is kept: thousands are made in a second. docs/observing.md
+has the formats.
 """
 
 from __future__ import annotations
