@@ -68,6 +68,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (live / "privkey.pem").chmod(0o600)
     (folder / "etc/tcpdl").mkdir()
     (folder / "etc/tcpdl/rules").write_text("/** anyone read\n")
+    (folder / "etc/tcpdl/tcpdl.toml").write_text(f'root = "{folder}/srv/files"\n')
     shims = folder / "shims"
     shims.mkdir()
     starts = Path(__file__).with_name("starts.py")
