@@ -21,6 +21,7 @@ from tests.admin.asking import Answer, UnixConnection, ask
 from tests.daemons import SECONDS, Daemon, daemon_of, until
 
 SIZE = 300_000
+LARGE = 100_000_000
 
 
 class Told(NamedTuple):
@@ -57,6 +58,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     root = folder / "root"
     root.mkdir()
     (root / "file").write_bytes(os.urandom(SIZE))
+    with (root / "large").open("wb") as large:
+        large.truncate(LARGE)
     path = folder / "admin.sock"
     with daemon_of(root, f"--admin=unix:{path}") as daemon:
         daemon.log.wait_for(r"(metrics and status on unix:)")
@@ -109,6 +112,30 @@ def test_connections_are_told_by_address(told: Told) -> None:
         status = told.ask("/status").document
         assert status["addresses"] == [{"address": "127.0.0.1", "connections": 1}]
         assert status["connections"]["open"] == 1
+
+
+def test_what_is_being_sent(told: Told) -> None:
+    with told.daemon.connect() as sock:
+        sock.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\nRange: bytes=10-\r\n\r\n")
+        assert sock.recv(1)
+        until(lambda: told.ask("/status").document["transfers"])
+        status = told.ask("/status").document
+        (transfer,) = status["transfers"]
+        assert transfer["peer"] == f"127.0.0.1:{sock.getsockname()[1]}"
+        assert (transfer["dialect"], transfer["secure"], transfer["user"]) == ("http", False, None)
+        assert transfer["what"] == "/large"
+        assert (transfer["span"], transfer["size"]) == ([10, LARGE], LARGE)
+        assert 0 < transfer["sent"] < LARGE
+        assert transfer["rate"] > 0
+        assert status["requests"]["live"] == 1
+        figures = told.figures()
+        assert figures["tcpdl_requests_in_progress"] == 1
+        # What goes on is counted already, and not anew when it is over.
+        assert figures["tcpdl_content_bytes_total http"] >= transfer["sent"]
+    until(lambda: told.figures()["tcpdl_requests_in_progress"] == 0)
+    after = told.figures()
+    assert after["tcpdl_content_bytes_total http"] >= figures["tcpdl_content_bytes_total http"]
+    assert after["tcpdl_requests_total http broken"] == 1
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/"])
