@@ -84,8 +84,10 @@ def main() -> None:
         for number in range(options.entries):
             (root / "many" / f"measurement-{number:05}.dat").touch()
         time.sleep(2)  # what was changed this moment may change again, and nobody relies on it
-        common = ("--tls=self-signed", f"--state-dir={scratch}/state", "--max-accepts=0")
-        common += ("--access-log=none",)
+        common = [
+            *("--tls=self-signed", f"--state-dir={scratch}/state"),
+            *("--max-accepts=0", "--access-log=none"),
+        ]
         with (
             running(*tcpdl_daemon(root, *common)) as one,
             running(*tcpdl_daemon(root, *common, f"--workers={options.workers}")) as other,

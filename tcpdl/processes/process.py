@@ -33,7 +33,7 @@ CHANNEL_FD = 3
 """The worker's descriptor of its end of the channel. The sockets that it listens on follow."""
 
 LINE_MOST = 4096
-"""Bytes of a line of a worker's standard output or error that reach the log."""
+"""Bytes of a line of a worker's standard error that reach the log."""
 
 LAST_SECONDS = 5.0
 """How long a process may last without its channel, and the channel without its process."""
@@ -218,7 +218,8 @@ def spawn(
             env=_environment(os.environ, sys.path),
             # Where modules would be looked for, in old Pythons. All paths in `words` are absolute.
             path="/",
-            childFDs={0: null, 1: "r", 2: "r", CHANNEL_FD: theirs.fileno(), **fds},
+            # Its log comes over the channel; to standard output goes what somebody has sent there.
+            childFDs={0: null, 1: 1, 2: "r", CHANNEL_FD: theirs.fileno(), **fds},
         )
     except BaseException:
         process.channel.abort()

@@ -133,6 +133,8 @@ class Worker:
         self._daemon = make_daemon(options, self._reactor, adopted)
         confine(self._daemon, options)
         self._daemon.startService()
+        # A terminal tells it to all processes, and the parent says what is to be done.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._partner = Partner(self._daemon, self._channel, self._reactor)
         self._partner.start()
 
@@ -161,7 +163,6 @@ def main(arguments: Sequence[str]) -> None:
     from twisted.internet import reactor
 
     running: Any = reactor
-    # A terminal tells them to all processes, and the parent says what is to be done.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     channel = Channel("the parent")

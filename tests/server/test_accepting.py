@@ -3,6 +3,7 @@ is no room."""
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -380,6 +381,22 @@ def test_what_cannot_be_accepted_is_not_tried_all_the_time() -> None:
     world.turn()
     world.turn()
     assert len(world.port.transports) == 3
+
+
+def test_what_another_process_has_accepted_is_no_reason_to_rest() -> None:
+    """Several listen on one socket: all are woken, and one of them is first."""
+    world = World()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        world.port.fileno = listener.fileno  # type: ignore[method-assign]
+        world.port.fails = True
+        world.port.come(1)
+        world.turn()
+        world.turn()
+        assert world.port.failed == 2
+        with socket.create_connection(listener.getsockname()):
+            world.turn()
+            world.turn()
+            assert world.port.failed == 3, "somebody waits, and is not accepted"
 
 
 def test_what_cannot_be_accepted_when_it_stops() -> None:
