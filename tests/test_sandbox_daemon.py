@@ -89,6 +89,17 @@ def test_what_twistd_needs(
     assert needed.remove == remove
 
 
+@pytest.mark.parametrize(
+    ("more", "remove"),
+    [([], {"/run/x": "--admin"}), (["--workers=2"], {}), (["--admin=tcp:1"], {})],
+)
+def test_socket_of_the_administrator_is_removed_by_whoever_has_made_it(
+    more: list[str], remove: dict[str, str], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = needs(root, monkeypatch, "--admin=unix:/run/x/admin.sock", *more, nodaemon=1)
+    assert options.needs([5], [], []).remove == remove
+
+
 def test_what_it_reads_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders, since files are replaced as a whole; also of what is but a link to a file."""
     for name in ("archive", "live", "access"):

@@ -45,7 +45,8 @@ class SandboxOptions(usage.Options):
             _add(write, folder, "--access-log")
         for path in sockets:
             _add(remove, _folder(path), "--listen")
-        admin = self.get("admin")
+        # That of workers is their parent's.
+        admin = self.get("admin") if self.get("workers") is None else None
         if admin is not None and admin.path is not None:
             _add(remove, _folder(admin.path), "--admin")
         for option, path in _files_of_twistd(self.parent or {}):
