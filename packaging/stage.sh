@@ -79,6 +79,7 @@ put 644 "$lib/systemd/system" etc/systemd/*.service etc/systemd/*.socket
 put 644 "$lib/sysusers.d" etc/sysusers.d/*
 put 644 "$lib/tmpfiles.d" etc/tmpfiles.d/*
 put 644 "$prefix/share/man/man1" "$work"/manual/man/*.1
+put 644 "$prefix/share/man/man5" "$work"/manual/man/*.5
 put 644 "$prefix/share/man/man8" "$work"/manual/man/*.8
 put 644 "$prefix/share/bash-completion/completions" "$work/manual/completions/bash/tcpdl"
 put 644 "$prefix/share/zsh/vendor-completions" "$work/manual/completions/zsh/_tcpdl"
