@@ -16,8 +16,8 @@ from tcpdl.server.accepting import AT_ONCE
 from tcpdl.server.draining import Draining
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.lingering import ACK_SECONDS, LAST_SECONDS
-from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
+from tcpdl.wire.goaway import GoAway
 from tcpdl.wire.native import Chunk, End, Get, encode
 from tests.daemons import SECONDS, Daemon, daemon_of, until
 from tests.server.conftest import Connect, Connection, Log
@@ -244,7 +244,7 @@ def test_natively_all_that_was_asked_is_answered(server: Ending) -> None:
     assert b"".join(one for one in heard if isinstance(one, bytes)) == LARGE + b"content"
     assert goes_away(client.connection.received)
     received = client.connection.received
-    told = received.index(encode(native.goaway.GoAway()))
+    told = received.index(encode(GoAway()))
     assert told < received.index(encode(Chunk(2, 7)))
     assert client.ended
     client.connection.half_close()
