@@ -78,7 +78,7 @@ def parse(content: bytes, path: str, known: Known) -> Iterator[Setting | Problem
         if key == TABLE:
             yield from read_roots(value, where, known)
         elif key in known.kinds:
-            yield from _settings(key, known.kinds[key], value, where)
+            yield from _settings(key, value, where, known)
         else:
             yield Problem(where.origin(key), _unknown(key, value, known))
 
@@ -106,8 +106,8 @@ def _broken(error: str, path: str, text: str, found: list[Place]) -> Problem:
     return Problem(Origin(path, line), f"not valid TOML: {why}{'; ' if remedy else ''}{remedy}")
 
 
-def _settings(name: str, kind: Kind, value: Any, where: Where) -> Iterator[Setting | Problem]:
-    origin = where.origin(name)
+def _settings(name: str, value: Any, where: Where, known: Known) -> Iterator[Setting | Problem]:
+    kind, origin = known.kinds[name], where.origin(name)
     if kind is Kind.LIST and isinstance(value, list):
         for index, one in enumerate(value):
             place = where.origin(name, index)
@@ -122,7 +122,9 @@ def _settings(name: str, kind: Kind, value: Any, where: Where) -> Iterator[Setti
     elif kind is Kind.VALUE and isinstance(value, (int, float)) and not isinstance(value, bool):
         yield Setting(name, str(value), origin)
     elif isinstance(value, dict):
-        yield Problem(origin, _no_table(name, value, kind.value))
+        meant = _meant(name, value, known)
+        text = f"{name} takes {kind.value}, not a table{'; ' if meant else ''}{meant}"
+        yield Problem(origin, text)
     else:
         yield Problem(origin, f"{name} takes {kind.value}, not {_shown(value)}")
 
@@ -138,16 +140,17 @@ def _unknown(key: str, value: Any, known: Known) -> str:
     if key in COMMANDS:
         return f"{key} stands on the command line only"
     if isinstance(value, dict):
-        for sub in value:
-            if f"{key}-{sub}" in known.kinds:
-                return f"there is no table [{key}]; did you mean {key}-{sub}?"
-        return f"there is no table [{key}]; options stand above all tables, and [{TABLE}] is one"
+        meant = _meant(key, value, known)
+        return f"there is no table [{key}]; {meant or f'options stand above [{TABLE}]'}"
     return f"{key} is no option{known.like(key) or '; tcpdl serve --help lists them'}"
 
 
-def _no_table(name: str, value: dict[str, Any], takes: str) -> str:
-    which = next(iter(value), "")
-    return f"{name} takes {takes}, not a table{f' with {which!r}' if which else ''}"
+def _meant(key: str, table: dict[str, Any], known: Known) -> str:
+    """What could be meant by a table of that name, as the end of a sentence; may be empty."""
+    for sub in table:
+        if f"{key}-{sub}" in known.kinds:
+            return f"did you mean {key}-{sub}?"
+    return ""
 
 
 def _shown(value: object) -> str:
