@@ -45,6 +45,8 @@ FIXED = (
     "workers",
     "hang-seconds",
     "admin",
+    "log-format",
+    "log-level",
 )
 """Options that are those of the parent, which lasts."""
 
@@ -152,10 +154,12 @@ class Parent(MultiService):
         if self._reloading:
             self._once_more = True
             return
+        self._notifier.reloading()
         try:
             options = self._first.again(os.environ)
         except usage.UsageError as error:
             refuse(self._first, error)
+            self._notifier.ready(self._says())
             return
         for change in changes(self._first, options):
             if change.name in FIXED:
@@ -164,7 +168,6 @@ class Parent(MultiService):
             if change.name not in FIXED:
                 _log.info("{change}", change=change)
         self._reloading = True
-        self._notifier.reloading()
         before, self.options = self.options, options
         prepared = [slot.prepare() for slot in self.slots]
         self.options = before  # for those that take a dead one's place meanwhile
@@ -172,10 +175,10 @@ class Parent(MultiService):
 
     def _prepared(self, results: list[tuple[bool, Any]], options: Options) -> None:
         self._reloading = False
-        if self.running:
-            self._notifier.ready(self._says())
+        if not self.running:
+            return  # whoever is next ends with the others
         failures = [result for succeeded, result in results if not succeeded]
-        if failures or not self.running:
+        if failures:
             for slot in self.slots:
                 slot.abandon()
             for failure in failures[:1]:
@@ -188,7 +191,8 @@ class Parent(MultiService):
             for slot in self.slots:
                 slot.advance(seconds)
             _log.info("{count} workers serve in place of those before", count=len(self.slots))
-        if self._once_more and self.running:
+        self._notifier.ready(self._says())
+        if self._once_more:
             self._once_more = False
             self.reload()
 

@@ -103,6 +103,8 @@ class Slot:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self.current is None:  # it has just died
+            self.begin()
         if before is not None:
             self._drain(before, seconds)
         self.on_change()

@@ -217,6 +217,17 @@ def test_if_nobody_serves_who_is_next_does(world: World) -> None:
     assert len(world.started) == 2
 
 
+def test_if_who_is_next_dies_before_its_turn_another_takes_it(world: World) -> None:
+    old = world.serving()
+    world.slot.prepare()
+    world.last.serve()
+    world.last.stop("signal 9")
+    world.slot.advance(7)
+    assert len(world.started) == 3
+    assert world.slot.current is world.last
+    assert old.told == ["drain 7"]
+
+
 def test_one_that_drains_by_itself_is_followed_before_it_has_ended(world: World) -> None:
     old = world.serving()
     world.slot.retire(old)

@@ -1,0 +1,206 @@
+"""Tests what the parent does when it is told to reload or to end, and what it tells of that."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from tcpdl.options.daemon import Options
+from tcpdl.processes import parent as parent_module
+from tcpdl.processes.parent import Parent
+from tests.processes.test_slot import Process as Started
+
+
+class Channel:
+    """Nothing is said on it."""
+
+    open = True
+
+    def on(self, kind: str, call: Any) -> None:
+        pass
+
+    def tell(self, kind: str, **content: Any) -> None:
+        pass
+
+
+class Process(Started):
+    """A worker, and what it was started with."""
+
+    pid = 7
+
+    def __init__(self, number: int, words: list[str]) -> None:
+        super().__init__(f"worker-{number + 1}")
+        self.number = number
+        self.words = words
+        self.channel = Channel()
+
+
+class Notifier:
+    """Remembers what the service manager is told."""
+
+    watchdog = 10.0
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: self.told.append(name) if name != "status" else None
+
+
+class World:
+    """A parent whose workers do what a test says."""
+
+    def __init__(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.config = config
+        self.reactor = MemoryReactorClock()
+        self.notifier = Notifier()
+        self.started: list[Process] = []
+        options = Options({})
+        options.parseOptions([f"--config={config}"])
+        monkeypatch.setattr(parent_module, "spawn", self._spawn)
+        monkeypatch.setattr(parent_module, "restrict_parent", lambda: "restricted")
+        monkeypatch.setattr(parent_module, "run_on_monotonic_clock", lambda _: None)
+        notifier: Any = self.notifier
+        self.parent = Parent(self.reactor, options, [], [], None, notifier)
+        self.parent.startService()
+        self.reactor.run()
+
+    def _spawn(self, reactor: object, order: Any, number: int, *_: object) -> Any:
+        self.started.append(Process(number, order.words))
+        return self.started[-1]
+
+    def serve(self, *processes: Process) -> None:
+        for process in processes:
+            process.serve()
+
+    @property
+    def running(self) -> list[Process]:
+        return [process for process in self.started if process.running]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    config = tmp_path / "tcpdl.toml"
+    config.write_text(f"workers = 2\nroot = '{tmp_path}'\n")
+    handlers = {number: signal.getsignal(number) for number in (1, 2, 15)}
+    world = World(config, monkeypatch)
+    yield world
+    for process in world.running:
+        process.stop()
+    if world.parent.running:
+        world.parent.stopService()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_it_is_ready_once_all_workers_are(world: World) -> None:
+    first, second = world.started
+    first.serve()
+    assert "ready" not in world.notifier.told
+    second.serve()
+    assert world.notifier.told == ["ready"]
+
+
+def test_while_none_of_them_answers_it_gives_no_sign_of_life(world: World) -> None:
+    world.reactor.advance(5)
+    assert "ping" not in world.notifier.told
+    world.serve(*world.started)
+    world.reactor.advance(5)
+    assert world.notifier.told.count("ping") == 1
+    for process in world.started:
+        process.silence = 20
+    world.reactor.advance(5)
+    assert world.notifier.told.count("ping") == 1
+
+
+def test_a_reload_starts_workers_with_what_is_configured_now(world: World) -> None:
+    old = [*world.started]
+    world.serve(*old)
+    world.config.write_text(world.config.read_text() + "hidden = true\n")
+    world.parent.reload()
+    new = world.started[2:]
+    assert all("--hidden" in process.words for process in new)
+    assert not any("--hidden" in process.words for process in old)
+    new[0].serve()
+    assert not any(process.told for process in old)
+    assert world.notifier.told == ["ready", "reloading"]
+    new[1].serve()
+    assert all(process.told == ["drain 30"] for process in old)
+    assert world.notifier.told == ["ready", "reloading", "ready"]
+
+
+def test_if_one_of_them_cannot_start_all_stay(world: World) -> None:
+    old = [*world.started]
+    world.serve(*old)
+    world.config.write_text(world.config.read_text() + "hidden = true\n")
+    world.parent.reload()
+    new = world.started[2:]
+    new[0].serve()
+    new[1].fail("no such folder")
+    assert new[0].told == ["end"]
+    assert not any(process.told for process in old)
+    assert world.notifier.told[-1] == "ready"
+    old[0].stop("signal 9")
+    world.reactor.advance(0)
+    assert "--hidden" not in world.started[-1].words
+
+
+def test_a_configuration_that_is_wrong_changes_nothing(world: World) -> None:
+    world.serve(*world.started)
+    world.config.write_text("workers = 2\nhiden = true\n")
+    world.parent.reload()
+    assert len(world.started) == 2
+    assert world.notifier.told == ["ready", "reloading", "ready"]
+
+
+def test_a_reload_while_another_is_under_way_comes_after_it(world: World) -> None:
+    world.serve(*world.started)
+    world.parent.reload()
+    world.parent.reload()
+    world.parent.reload()
+    assert len(world.started) == 4
+    world.serve(*world.started[2:])
+    assert len(world.started) == 6
+    world.serve(*world.started[4:])
+    assert len(world.started) == 6
+
+
+def test_one_that_dies_meanwhile_is_followed_by_one_as_before(world: World) -> None:
+    old = [*world.started]
+    world.serve(*old)
+    world.config.write_text(world.config.read_text() + "hidden = true\n")
+    world.parent.reload()
+    old[0].stop("signal 9")
+    world.reactor.advance(0)
+    assert "--hidden" not in world.started[-1].words
+
+
+def test_at_the_end_it_waits_for_its_workers(world: World) -> None:
+    world.serve(*world.started)
+    stopped: list[object] = []
+    world.parent.stopService().addCallback(stopped.append)
+    assert [process.told for process in world.started] == [["drain 0 last"]] * 2
+    assert not stopped
+    for process in world.started:
+        process.stop()
+    assert stopped
+    world.reactor.advance(1000)
+    assert len(world.started) == 2
+    assert world.notifier.told[-2:] == ["stopping", "close"]
+
+
+def test_a_user_who_may_not_execute_python_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "tcpdl.toml"
+    config.write_text(f"workers = 2\nroot = '{tmp_path}'\n")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.X_OK)
+    world = World(config, monkeypatch)
+    assert world.started == []
+    assert world.reactor.hasStopped
+    world.parent.stopService()
