@@ -29,19 +29,31 @@ seconds since 1970."""
 
 def as_text(transfer: Transfer, offset: float) -> str:
     """As pairs of a key and a value."""
-    first = (
-        f"time={_utc(transfer.ended + offset)} outcome={transfer.outcome} sent={transfer.counted} "
-        f"seconds={transfer.ended - transfer.began:.3f} "
+    ended = transfer.ended
+    when = ended + offset
+    whole = int(when)
+    taken = ended - transfer.began
+    line = (
+        f"time={_date(whole)}.{int((when - whole) * 1000):03}Z outcome={transfer.outcome} "
+        f"sent={transfer.counted} seconds={f'{taken:.3f}' if taken else '0.000'} "
     )
-    who = _who_text(transfer.peer, transfer.dialect, transfer.secure, transfer.user)
-    asked = _asked_text(transfer.method, transfer.status, transfer.asked)
-    line = first + who + asked
+    about = (
+        transfer.peer,
+        transfer.dialect,
+        transfer.secure,
+        transfer.user,
+        transfer.method,
+        transfer.status,
+        transfer.asked,
+    )
+    if transfer.size is None and transfer.span is None and not transfer.why:
+        return line + _all_about(transfer.agent, *about)
+    line += _about(*about)
     if transfer.span is not None:
         line += f" range={_span(transfer)}"
     if transfer.size is not None:
         line += f" size={transfer.size}"
-    if transfer.agent is not None:
-        line += _agent_text(transfer.agent)
+    line += _agent_text(transfer.agent)
     if transfer.why:
         line += f" why={_quoted(_said(transfer.why, WHY_MOST))}"
     return line
@@ -95,6 +107,27 @@ def _span(transfer: Transfer) -> str:
     return f"{first}-{past - 1}"
 
 
+@lru_cache(maxsize=256)  # of which each may hold 16 KiB, if clients want it so
+def _all_about(agent: bytes | None, *about: Any) -> str:
+    """What is the same each time that a client asks for the same small thing."""
+    return _about(*about) + _agent_text(agent)
+
+
+def _about(
+    peer: str,
+    dialect: str,
+    secure: bool,
+    user: str | None,
+    method: str,
+    status: int,
+    asked: bytes,
+) -> str:
+    return (
+        f"{_who_text(peer, dialect, secure, user)} method={method or '-'} status={status or '-'} "
+        f"name={_quoted(shown(asked))}"
+    )
+
+
 @lru_cache(maxsize=1024)
 def _who_text(peer: str, dialect: str, secure: bool, user: str | None) -> str:
     host, port = _host_and_port(peer)
@@ -105,14 +138,9 @@ def _who_text(peer: str, dialect: str, secure: bool, user: str | None) -> str:
     return f"client={host} port={shown_port} dialect={dialect} tls={tls} user={name}"
 
 
-@lru_cache(maxsize=1024)
-def _asked_text(method: str, status: int, asked: bytes) -> str:
-    return f" method={method or '-'} status={status or '-'} name={_quoted(shown(asked))}"
-
-
 @lru_cache(maxsize=256)
-def _agent_text(agent: bytes) -> str:
-    return f" agent={_quoted(_said(agent, AGENT_MOST))}"
+def _agent_text(agent: bytes | None) -> str:
+    return "" if agent is None else f" agent={_quoted(_said(agent, AGENT_MOST))}"
 
 
 @lru_cache(maxsize=1024)
