@@ -8,9 +8,14 @@ PYTHON ?=
 FUZZ_SECONDS ?= 60
 # How long `make soak` takes.
 SOAK_SECONDS ?= 3600
+# Where `make install-service` puts what the system looks for, and below which root.
+DESTDIR ?=
+PREFIX ?= /usr/local
+# The interpreter of the service, which is the system's: it has to last, and to be seen by it.
+SERVICE_PYTHON ?= /usr/bin/python3
 # Recipes read these from their environment, so that no character in them means anything to make
 # or to the shell.
-export PORT ROOT PYTHON FUZZ_SECONDS SOAK_SECONDS
+export PORT ROOT PYTHON FUZZ_SECONDS SOAK_SECONDS DESTDIR PREFIX SERVICE_PYTHON
 
 BIN = .venv/bin
 # Written last, so that an installation which was interrupted or failed is begun anew. Holds the
@@ -22,7 +27,7 @@ ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(STAMP) 2>/dev/null),$(CU
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help run test fuzz soak manual docs format clean
+.PHONY: help run test fuzz soak manual docs format install-service uninstall-service deb systemd-test clean
 
 help:
 	@echo 'make run      serve the folder examples on port 8080'
@@ -33,6 +38,10 @@ help:
 	@echo 'make manual   make the pages for man(1) and the completions for shells, below build'
 	@echo 'make docs     make these, and the documentation as web pages'
 	@echo 'make format   put the source into the common style'
+	@echo 'make install-service   install it as a service of systemd, below DESTDIR if that is given'
+	@echo 'make uninstall-service'
+	@echo 'make deb      make a package for this release of Debian, below dist'
+	@echo 'make systemd-test   try the service and the package in a system of its own; needs root'
 	@echo 'make clean    remove all that was made here, .venv included'
 	@echo ''
 	@echo 'PYTHON=/path/to/python3 chooses the interpreter for .venv, which is made when missing.'
@@ -63,6 +72,24 @@ manual: $(STAMP)
 docs: manual
 	@$(BIN)/sphinx-build -q -W --keep-going docs build/html
 	@echo 'The documentation is in build/html/index.html.'
+
+# In a live system, what it has been given is taken up at once; nothing is enabled or started.
+install-service:
+	@packaging/stage.sh "$$DESTDIR" "$$PREFIX" "$$SERVICE_PYTHON"
+	@if [ -z "$$DESTDIR" ]; then \
+	    systemd-sysusers tcpdl.conf && systemd-tmpfiles --create tcpdl.conf && \
+	    systemctl daemon-reload && \
+	    echo 'Installed. To serve /srv/tcpdl on port 8080: systemctl enable --now tcpdl'; \
+	fi
+
+uninstall-service:
+	@packaging/unstage.sh "$$DESTDIR" "$$PREFIX"
+
+deb:
+	@packaging/deb.sh dist "$$SERVICE_PYTHON"
+
+systemd-test: $(STAMP)
+	TCPDL_SYSTEMD_TEST=1 $(BIN)/python -m pytest tests/systemd
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix-only .
