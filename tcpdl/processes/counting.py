@@ -1,7 +1,8 @@
 """What all workers have counted, and what they are at: the admin port asks here.
 
-Imports `tcpdl.admin` and the modules beside it. Each worker tells what it has counted every second,
-and when it ends. What those have counted that are gone is kept, so that no sum ever falls.
+Imports `tcpdl.admin`, `server` and the modules beside it. Each worker tells what it has counted
+every second, and when it ends. What those have counted that are gone is kept, so that no sum ever
+falls.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tcpdl.admin.provider import Snapshot, added, added_status, remains
 from tcpdl.admin.snapshot import parse
 from tcpdl.processes.process import Process
 from tcpdl.processes.slot import Slot
+from tcpdl.server.hangup import Hangups
 
 SAMPLES_MOST = 10_000
 """Samples of a snapshot that a worker may tell of."""
@@ -33,9 +35,10 @@ parent itself."""
 class Counting:
     """Adds up what workers count. It is what the admin port asks (`admin.provider.Provider`)."""
 
-    def __init__(self, slots: Sequence[Slot], clock: Any) -> None:
-        """`clock` is an `IReactorTime`."""
+    def __init__(self, slots: Sequence[Slot], clock: Any, hangups: Hangups) -> None:
+        """`clock` is an `IReactorTime`; `hangups` are those of the parent."""
         self._slots = slots
+        self._hangups = hangups
         self._clock = clock
         self._latest: dict[Process, Snapshot] = {}
         self._ended: Snapshot = {}
@@ -65,6 +68,7 @@ class Counting:
         found[PARENT] = {
             "tcpdl_workers": sum(slot.serves for slot in self._slots),
             "tcpdl_worker_restarts_total": sum(slot.failures for slot in self._slots),
+            "tcpdl_reloads_total": self._hangups.count,
         }
         return found
 

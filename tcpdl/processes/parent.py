@@ -96,7 +96,11 @@ class Parent(MultiService):
         self._reactor = reactor
         self._first = options
         self._ports = ports
-        self.counting = Counting(self.slots, reactor)
+        hangups = Hangups(reactor)
+        hangups.add(self.reload)
+        self.addService(hangups)
+        self._hangups = hangups
+        self.counting = Counting(self.slots, reactor, hangups)
         self.sharing = Sharing(reactor, lambda: self.options.rates())
         self.on_spawn: list[Callable[[Process], object]] = [
             *(self.counting.follow, self.sharing.follow, self._follow),
@@ -111,10 +115,6 @@ class Parent(MultiService):
         self._complete = False
         self._was_complete = False
         self._termination = Termination(reactor, self._end)
-        hangups = Hangups(reactor)
-        hangups.add(self.reload)
-        self.addService(hangups)
-        self._hangups = hangups
         for slot in self.slots:
             slot.on_change = self._changed
 

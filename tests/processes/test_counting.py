@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from tcpdl.admin.provider import added
 from tcpdl.processes.counting import ANSWER_SECONDS, ENDED, OTHERS, SAMPLES_MOST, Counting, checked
+from tcpdl.server.hangup import Hangups
 
 COUNT = "tcpdl_connections_accepted_total"
 GAUGE = "tcpdl_connections_open"
@@ -66,7 +67,8 @@ class World:
     def __init__(self) -> None:
         self.clock = Clock()
         self.slots = [Slot(), Slot()]
-        self.counting = Counting(self.slots, self.clock)  # type: ignore[arg-type]
+        self.hangups = Hangups(self.clock)
+        self.counting = Counting(self.slots, self.clock, self.hangups)  # type: ignore[arg-type]
 
     def worker(self, place: int) -> Process:
         process = Process(f"worker-{place + 1}")
@@ -113,8 +115,10 @@ def test_who_drains_counts_under_a_name_of_its_own(world: World) -> None:
 def test_the_parent_counts_those_that_were_replaced(world: World) -> None:
     world.worker(0)
     world.slots[1].failures = 3
+    world.hangups.count = 2
     assert world.sums["tcpdl_workers"] == 1
     assert world.sums["tcpdl_worker_restarts_total"] == 3
+    assert world.sums["tcpdl_reloads_total"] == 2
 
 
 def test_all_is_well_while_somebody_serves_in_each_place(world: World) -> None:
