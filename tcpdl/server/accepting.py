@@ -155,7 +155,7 @@ class Accepting:
         self.accepted += 1
         self._tokens -= 1
 
-    def refused(self, peer: object, why: str) -> None:
+    def refused(self, peer: object, why: str, outcome: str = BUSY) -> None:
         """Tell the log, unless it was told something of the kind a moment ago."""
         now = self._reactor.seconds()
         if now < self._silent_until:
@@ -166,7 +166,7 @@ class Accepting:
         self._silent_until = now + NOTE_SECONDS
         name = peer_name(peer)
         _log.warn("{peer} was refused: {why}", peer=name, why=why)
-        self.transfers.once(BUSY, "-", name, False, why=why)
+        self.transfers.once(outcome, "-", name, False, why=why)
 
     def turn_away(self, transport: Any, address: Address, peer: object, why: str) -> Bound | None:
         """A connection that was counted at `address` is that of `peer`, for which there is no room.

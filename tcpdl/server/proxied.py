@@ -23,6 +23,7 @@ from twisted.internet.protocol import connectionDone
 from tcpdl.server.crowd import Address, Full
 from tcpdl.server.direct import Leaving, PassedOn
 from tcpdl.server.peer import is_near
+from tcpdl.server.transfers import MALFORMED
 from tcpdl.server.transport import FileSending
 from tcpdl.wire.proxy import HEADER_MOST, Client, Header, Incoming, NotProxied
 
@@ -131,7 +132,8 @@ class Proxied(PassedOn):
             self._incoming = self._transport = None
 
     def _give_up(self, why: str) -> None:
-        self._accepting.refused(self.by, f"without a PROXY header (--proxy-from): {why}")
+        said = f"without a PROXY header (--proxy-from): {why}"
+        self._accepting.refused(self.by, said, MALFORMED)
         self._transport.abortConnection()
 
     def _believe(self, header: Header, transport: Any) -> None:
