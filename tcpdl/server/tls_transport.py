@@ -114,7 +114,7 @@ class _TlsSpeaking(FileSending):
         """End a connection on which no more can be said but why not."""
         self._put(session.take())
         if session.established:
-            _log.info("{peer} broke TLS: {why}", peer=peer_name(self.getPeer()), why=why)
+            _log.debug("{peer} broke TLS: {why}", peer=peer_name(self.getPeer()), why=why)
         else:
             watcher = IHandshakeWatcher(self.protocol, None)
             if watcher is not None:

@@ -16,7 +16,7 @@ from tcpdl.server.echo import IDLE_SECONDS, EchoFactory
 from tests.server.conftest import LOOK_SECONDS, STALL_SECONDS
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Connect, Connection
+    from tests.server.conftest import Connect, Connection, Log
 
 HTTP = b"POST /<b>lured</b> HTTP/1.1\r\nHost: here\r\nContent-Length: 14\r\n\r\n<b>caught</b>\n"
 
@@ -82,10 +82,11 @@ def test_half_close_is_answered_with_the_rest(start: Start) -> None:
     assert connection.transport.disconnected
 
 
-def test_half_close_without_a_word(start: Start) -> None:
+def test_half_close_without_a_word(start: Start, log: Log) -> None:
     connection = start()
     connection.half_close()
     assert connection.drain(to_the_end=True) == b""
+    assert log.told == ["127.0.0.1:1 echo: complete 0"]
 
 
 def test_it_paces_itself(start: Start) -> None:
@@ -132,11 +133,12 @@ def test_the_transport_is_its_own_producer() -> None:
 
 
 @pytest.mark.parametrize("reply", [None, b"reply"])
-def test_an_http_request_is_not_shown_back(reply: bytes | None, start: Start) -> None:
+def test_an_http_request_is_not_shown_back(reply: bytes | None, start: Start, log: Log) -> None:
     connection = start(reply=reply)
     connection.say(HTTP)
     assert connection.drain(to_the_end=True) == b""
     assert connection.transport.disconnected
+    assert log.told == ["127.0.0.1:1 echo: malformed 0"]
 
 
 @pytest.mark.parametrize("split", range(1, HTTP.index(b"/1.1") + 2))
@@ -171,7 +173,7 @@ def test_what_only_later_looks_like_http_is_text(start: Start) -> None:
 # Silence.
 
 
-def test_a_silent_client_is_reset(start: Start, clock: Clock) -> None:
+def test_a_silent_client_is_reset(start: Start, clock: Clock, log: Log) -> None:
     connection = start()
     wait(clock, IDLE_SECONDS - 60)
     assert connection.transport.connected
@@ -179,6 +181,7 @@ def test_a_silent_client_is_reset(start: Start, clock: Clock) -> None:
     protocol: Any = connection.protocol
     assert connection.transport.disconnected
     assert len(protocol.factory.deadlines) == 0
+    assert log.told == ["127.0.0.1:1 echo: timeout 0"]
     wait(clock, 60)
     assert not clock.getDelayedCalls()
 
@@ -194,7 +197,7 @@ def test_a_client_that_speaks_now_and_then_stays(start: Start, clock: Clock) -> 
     assert connection.transport.disconnected
 
 
-def test_a_client_that_never_reads_is_reset(start: Start, clock: Clock) -> None:
+def test_a_client_that_never_reads_is_reset(start: Start, clock: Clock, log: Log) -> None:
     connection = start("tcp")
     connection.peer.setblocking(False)
     while connection.wants_to_read:
@@ -205,15 +208,19 @@ def test_a_client_that_never_reads_is_reset(start: Start, clock: Clock) -> None:
     wait(clock, 2 * LOOK_SECONDS)
     assert connection.transport.disconnected
     assert not connection.wants_to_write
+    assert log.told == [f"127.0.0.1:1 echo: slow {connection.transport.bytes_sent}"]
     with pytest.raises(ConnectionResetError):
         connection.read_to_end()
 
 
 @pytest.mark.parametrize("reason", [ConnectionDone(), ConnectionAborted()])
-def test_a_lost_connection_has_no_deadline(reason: Exception, start: Start, clock: Clock) -> None:
+def test_a_lost_connection_has_no_deadline(
+    reason: Exception, start: Start, clock: Clock, log: Log
+) -> None:
     connection = start()
     connection.say(b"text")
     connection.lose(reason)
+    assert log.told == ["127.0.0.1:1 echo: broken 4"]
     clock.advance(GRAIN)
     assert not clock.getDelayedCalls()
 

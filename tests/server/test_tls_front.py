@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionLost
 
 from tcpdl.server.deadlines import GRAIN
 from tcpdl.server.front import HANDSHAKE_SECONDS
@@ -55,6 +57,23 @@ def test_native(server: Front) -> None:
         client.say(bytes([byte]))
     assert CONTENT[-1000:] in client.hear()
     assert not client.ended
+
+
+def test_what_was_sent_of_what_was_broken_off(server: Front, log: Log) -> None:
+    """It is bytes of the file that are told of, and none that were still to be sent."""
+    client = connect_to(server, sndbuf=4096).shake()
+    shaken = client.transport.bytes_sent
+    client.say(b"large\n")
+    for _ in range(5):
+        client.connection.take()
+        client.connection.write_turn()
+    client.connection.lose(ConnectionLost())
+    (line,) = log.told
+    found = re.fullmatch(r"127.0.0.1:1 raw large: broken (\d+)", line)
+    assert found is not None
+    sent = int(found[1])
+    assert 0 < sent < len(CONTENT)
+    assert 0 <= client.transport.bytes_sent - shaken - sent < 1000, "what TLS puts around it"
 
 
 def test_http(server: Front) -> None:
