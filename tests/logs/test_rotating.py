@@ -31,7 +31,7 @@ def handler() -> Iterator[list[str]]:
 def begin(heard: list[str]) -> Rotations:
     rotations = Rotations(Reactor())
     rotations.add(lambda: heard.append("reopened"))
-    rotations.startService()  # type: ignore[no-untyped-call]
+    rotations.startService()
     return rotations
 
 
@@ -40,7 +40,7 @@ def test_both_are_told(handler: list[str]) -> None:
     rotations = begin(handler)
     os.kill(os.getpid(), signal.SIGUSR1)
     assert handler == ["before", "reopened"]
-    rotations.stopService()  # type: ignore[no-untyped-call]
+    rotations.stopService()
     os.kill(os.getpid(), signal.SIGUSR1)
     assert handler == ["before", "reopened", "before"]
 
@@ -50,6 +50,6 @@ def test_it_ends_nobody(handler: list[str]) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     rotations = begin(handler)
     os.kill(os.getpid(), signal.SIGUSR1)
-    rotations.stopService()  # type: ignore[no-untyped-call]
+    rotations.stopService()
     os.kill(os.getpid(), signal.SIGUSR1)
     assert handler == ["reopened"]
