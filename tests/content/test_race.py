@@ -20,7 +20,7 @@ from tcpdl.content.errors import Absent, NotServed, Refused
 from tcpdl.wire.names import parse_name
 from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LISTED, Entry
 
-SECONDS = float(os.environ.get("TCPDL_RACE_SECONDS", "2"))
+SECONDS = float(os.environ.get("RACE_SECONDS", "2"))
 """How long each test tries. The longer, the smaller the gap that is still found."""
 
 CANARY = b"CANARY: this must never be read"

@@ -18,7 +18,7 @@ import pytest
 from tcpdl.content import store as store_module
 from tcpdl.content.store import ASIDE, NAME, Store
 
-STEP = int(os.environ.get("TCPDL_FLIP_STEP", "61"))
+STEP = int(os.environ.get("FLIP_STEP", "61"))
 """Of the bytes of a store, each so many is damaged; with 1, all of them."""
 
 KEY = bytes(range(82))

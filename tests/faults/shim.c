@@ -3,10 +3,10 @@
    By what the name of a file begins with, reading it
      eio-     fails from offset EIO_FROM on;
      bad-     fails anywhere;
-     held-    waits as long as there is a file called as the environment's TCPDL_HOLD says. Reads that
+     held-    waits as long as there is a file called as the environment's SHIM_HOLD says. Reads that
               are not to wait, fail; and each is reported on standard error as it begins to wait.
 
-   As long as there is a file called as TCPDL_FULL says, nothing is accepted: there are too many open
+   As long as there is a file called as SHIM_FULL says, nothing is accepted: there are too many open
    files in the whole system. */
 
 #define _GNU_SOURCE
@@ -35,7 +35,7 @@ static int is_there(const char *variable)
 
 static int held(void)
 {
-    return is_there("TCPDL_HOLD");
+    return is_there("SHIM_HOLD");
 }
 
 /* 0, or what errno is to be. */
@@ -113,7 +113,7 @@ ssize_t sendfile64(int out, int fd, off64_t *offset, size_t count)
 
 int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
 {
-    if (is_there("TCPDL_FULL")) {
+    if (is_there("SHIM_FULL")) {
         errno = ENFILE;
         return -1;
     }

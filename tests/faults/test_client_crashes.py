@@ -2,7 +2,7 @@
 
 strace makes that happen: it runs `tcpdl` once to see which calls there are, and then again for each
 of them. In an ordinary run of the tests, that is some of them, spread over all; with
-TCPDL_FAULTS=all in the environment, it is all.
+FAULTS=all in the environment, it is all.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.daemons import Daemon, daemon_of
 from tests.faults.conftest import bytes_of
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-ALL = os.environ.get("TCPDL_FAULTS") == "all"
+ALL = os.environ.get("FAULTS") == "all"
 KILLED, FAILED = 6, 6
 """Calls that are tried in each scene otherwise, besides the last of each name."""
 

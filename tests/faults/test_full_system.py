@@ -18,7 +18,7 @@ LINES_MOST = 50
 @pytest.fixture
 def daemon(root: Path, shim: Path) -> Iterator[Daemon]:
     (root / "small").write_bytes(b"small")
-    env = {"LD_PRELOAD": str(shim), "TCPDL_FULL": str(root.parent / "full")}
+    env = {"LD_PRELOAD": str(shim), "SHIM_FULL": str(root.parent / "full")}
     with daemon_of(root, env=env) as running:
         yield running
 

@@ -48,7 +48,7 @@ def daemon(
     }.items():
         (root / name).write_bytes(content)
     options = ["--no-sendfile"] if request.param == "no-sendfile" else []
-    env = {"LD_PRELOAD": str(shim), "TCPDL_HOLD": str(root.parent / "hold")}
+    env = {"LD_PRELOAD": str(shim), "SHIM_HOLD": str(root.parent / "hold")}
     with daemon_of(root, *encrypting(root), *options, env=env) as running:
         yield running
 
@@ -192,7 +192,7 @@ def test_a_disk_that_keeps_readers_waiting(daemon: Daemon) -> None:
 
 def test_a_daemon_is_stopped_while_a_disk_hangs(root: Path, shim: Path) -> None:
     (root / "held-large").write_bytes(CONTENT)
-    env = {"LD_PRELOAD": str(shim), "TCPDL_HOLD": str(root.parent / "hold")}
+    env = {"LD_PRELOAD": str(shim), "SHIM_HOLD": str(root.parent / "hold")}
     with holding(root), daemon_of(root, env=env) as running:
         downloads = [Fetch(running.port, dialect, "held-large") for dialect in DIALECTS]
         running.log.wait_for("a read of (held-large) waits")
