@@ -30,6 +30,9 @@ from tests.docs.pages import LANGUAGES, MADE, PAGES, PROJECT, PROSE, Block, bloc
 
 SECONDS = 120
 
+LOADED = ("tcpdl.serve", "tcpdl.checking", "tcpdl.client.api", "twisted.scripts.twistd")
+"""Modules that commands need, and that take long to load."""
+
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 
 ASKED = {"--help", "--version", "--help-auth", "--help-auth-type"}
@@ -71,30 +74,36 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (folder / "etc/tcpdl/tcpdl.toml").write_text(f'root = "{folder}/srv/files"\n')
     shims = folder / "shims"
     shims.mkdir()
-    starts = Path(__file__).with_name("starts.py")
-    real = Path(sys.executable).with_name("tcpdl")
-    client = f'#!/bin/sh\n[ "$1" = serve ] || exec "{real}" "$@"\n'
-    for program, begins in (("tcpdl", client), ("twistd", "#!/bin/sh\n"), ("twist", "#!/bin/sh\n")):
-        script = f'{begins}exec "{sys.executable}" "{starts}" {program} "$@"\n'
+    warm, place = Path(__file__).with_name("warm.py"), folder / "warm"
+    for program in ("tcpdl", "twistd", "twist"):
+        script = f'#!/bin/sh\nexec "{sys.executable}" -SE "{warm}" "{place}" - {program} "$@"\n'
         (shims / program).write_text(script)
         (shims / program).chmod(0o755)
-    with daemon_of(folder / "srv/files", "--echo-port=0", f"--tls-cert={live}") as daemon:
+    with (
+        subprocess.Popen([sys.executable, warm, place, *LOADED], stdout=subprocess.PIPE) as ready,
+        daemon_of(folder / "srv/files", "--echo-port=0", f"--tls-cert={live}") as daemon,
+    ):
+        assert ready.stdout is not None
+        assert ready.stdout.readline() == b"listening\n"
         echo = daemon.log.wait_for(r"echo on \S+:(\d+)\n")
         here = f"127.0.0.1:{daemon.port}"
-        yield World(
-            folder,
-            {
-                r"https://files\.example(:8080)?": f"https://localhost:{daemon.port}",
-                r"files\.example:443": f"localhost:{daemon.port}",
-                r"\b(server|localhost):8080": here,
-                r"nc (server|localhost) 8080": f"nc 127.0.0.1 {daemon.port}",
-                r'"localhost", 8080': f'"127.0.0.1", {daemon.port}',
-                r"localhost:8007|server:9000": f"127.0.0.1:{echo}",
-                r"(?<![\w.])/(?=(srv|etc/tcpdl|etc/letsencrypt)\b)": f"{folder}/",
-                r"\.venv/bin/|/opt/tcpdl/bin/": f"{shims}/",
-                r"tls:443": "tls:0",
-            },
-        )
+        try:
+            yield World(
+                folder,
+                {
+                    r"https://files\.example(:8080)?": f"https://localhost:{daemon.port}",
+                    r"files\.example:443": f"localhost:{daemon.port}",
+                    r"\b(server|localhost):8080": here,
+                    r"nc (server|localhost) 8080": f"nc 127.0.0.1 {daemon.port}",
+                    r'"localhost", 8080': f'"127.0.0.1", {daemon.port}',
+                    r"localhost:8007|server:9000": f"127.0.0.1:{echo}",
+                    r"(?<![\w.])/(?=(srv|etc/tcpdl|etc/letsencrypt)\b)": f"{folder}/",
+                    r"\.venv/bin/|/opt/tcpdl/bin/": f"{shims}/",
+                    r"tls:443": "tls:0",
+                },
+            )
+        finally:
+            ready.kill()
 
 
 def run(world: World, folder: Path, block: Block) -> None:
