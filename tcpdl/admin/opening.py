@@ -69,9 +69,10 @@ def _open_unix(reactor: Any, path: str, factory: IProtocolFactory) -> UnixPort:
         port.startListening()
         port.identity = _identity(path)
     except CannotListenError as error:
-        raise CannotListen(f"{path} cannot be opened: {_why(error.socketError)}") from None
+        why = error.socketError
+        raise CannotListen(f"{path} cannot be opened: {why.strerror or why}") from None
     except OSError as error:
-        raise CannotListen(f"{path} cannot be opened: {_why(error)}") from None
+        raise CannotListen(f"{path} cannot be opened: {error.strerror or error}") from None
     finally:
         os.umask(before)
     return port  # type: ignore[no-any-return]
@@ -82,6 +83,8 @@ def _make_way(path: str) -> None:
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
+        if not os.path.isdir(folder := os.path.dirname(path)):
+            raise CannotListen(f"there is no folder {folder} for the socket; make it") from None
         return
     if not stat.S_ISSOCK(mode):
         raise CannotListen(f"{path} is there, and is no socket; choose another path")
@@ -96,12 +99,6 @@ def _make_way(path: str) -> None:
         except BlockingIOError:
             pass  # somebody listens, and is busy
     raise CannotListen(f"another program listens on {path}; choose another path")
-
-
-def _why(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "its folder does not exist; make that first"
-    return error.strerror or str(error)
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -7,16 +7,19 @@ import os
 import signal
 import socket
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
 
 import tcpdl
+from tcpdl.admin.opening import open_admin
+from tcpdl.options.admin import AdminAddress
+from tcpdl.server.listening import CannotListen
 from tests.admin.asking import Answer, UnixConnection, ask
 from tests.daemons import SECONDS, Daemon, daemon_of, until
 
@@ -216,7 +219,7 @@ def test_socket_that_was_left_is_replaced(tmp_path: Path) -> None:
     with daemon_of(root, f"--admin=unix:{path}") as daemon:
         assert ask(UnixConnection(str(path)), "/health").status == 200
         # A second daemon leaves it alone.
-        assert "another program listens on" in refused(root, path)
+        assert "another program listens on" in refused(path)
         assert ask(UnixConnection(str(path)), "/health").status == 200
         # What takes its place is not removed.
         path.unlink()
@@ -224,18 +227,12 @@ def test_socket_that_was_left_is_replaced(tmp_path: Path) -> None:
         daemon.process.send_signal(signal.SIGTERM)
         daemon.process.wait(SECONDS)
     assert path.read_bytes() == b""
-    assert "is no socket" in refused(root, path)
-    assert "its folder does not exist" in refused(root, tmp_path / "none" / "admin.sock")
+    assert "is no socket" in refused(path)
+    assert "there is no folder" in refused(tmp_path / "none" / "admin.sock")
 
 
-def refused(root: Path, path: Path) -> str:
-    """What is said when a daemon cannot have its port there."""
-    arguments = ["serve", str(root), "--port=0", f"--admin=unix:{path}"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "tcpdl", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert ran.returncode == 1
-    return ran.stderr
+def refused(path: Path) -> str:
+    """Why there can be no port of the administrator at `path`."""
+    with pytest.raises(CannotListen) as failure:
+        open_admin(MemoryReactorClock(), AdminAddress(str(path)), Factory())
+    return str(failure.value)
