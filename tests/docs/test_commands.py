@@ -74,13 +74,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (folder / "etc/tcpdl/tcpdl.toml").write_text(f'root = "{folder}/srv/files"\n')
     shims = folder / "shims"
     shims.mkdir()
-    warm, place = Path(__file__).with_name("warm.py"), folder / "warm"
+    warm, asked = Path(__file__).with_name("warm.py"), folder / "warm"
     for program in ("tcpdl", "twistd", "twist"):
-        script = f'#!/bin/sh\nexec "{sys.executable}" -SE "{warm}" "{place}" - {program} "$@"\n'
+        script = f'#!/bin/sh\nexec "{sys.executable}" -SE "{warm}" "{asked}" - {program} "$@"\n'
         (shims / program).write_text(script)
         (shims / program).chmod(0o755)
     with (
-        subprocess.Popen([sys.executable, warm, place, *LOADED], stdout=subprocess.PIPE) as ready,
+        subprocess.Popen([sys.executable, warm, asked, *LOADED], stdout=subprocess.PIPE) as ready,
         daemon_of(folder / "srv/files", "--echo-port=0", f"--tls-cert={live}") as daemon,
     ):
         assert ready.stdout is not None

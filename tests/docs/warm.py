@@ -2,9 +2,9 @@
 
 To start Python and to load Twisted takes longer than what most commands of the documentation do.
 `warm.py PATH MODULE...` listens on the Unix socket PATH once it has loaded the modules. `warm.py
-PATH - PROGRAM WORD...` has a command run there, with its own files, folder and environment, and ends
-with its status. A daemon is given ports that are free, stays in the foreground, and is ended once it
-serves.
+PATH - PROGRAM WORD...` has a command run there, with its own files, folder and environment, and
+ends with its status. A daemon is given ports that are free, stays in the foreground, and is ended
+once it serves.
 """
 
 from __future__ import annotations
