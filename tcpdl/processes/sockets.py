@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from tcpdl.options.daemon import Options
 from tcpdl.ports import Opened, announce, endpoint, named
-from tcpdl.server.adopting import Adopted, adopt_port
+from tcpdl.server.adopting import Adopted, adopt_port, leave_open
 from tcpdl.server.listening import CannotListen, bind_several, tune, why_not
 
 _CANNOT = (
@@ -100,6 +100,7 @@ def open_shared(options: Options, workers: int, reactor: Any) -> tuple[list[Shar
 def close(shared: Iterable[Shared], ports: Iterable[Any]) -> None:
     """Close all of them, at once: the reactor may never run."""
     for port in ports:
+        leave_open(port)  # workers may have to accept who waits
         port.connectionLost(Failure(ConnectionDone()))
     for one in shared:
         for fd in one.sockets:

@@ -29,7 +29,15 @@ class _UnixPort(unix.Port):
         self.startReading()
 
     def connectionLost(self, reason: Failure) -> None:
+        leave_open(self)
         tcp.Port.connectionLost(self, reason)
+
+
+def leave_open(port: Any) -> None:
+    """Have the end of `port` close our descriptor of its socket, and not shut that down: it would
+    end for all processes that listen on it."""
+    port.socket.close()
+    port.socket = socket.socket(port.addressFamily)
 
 
 def adopt_port(reactor: Any, fd: int, family: int, factory: IProtocolFactory) -> IListeningPort:

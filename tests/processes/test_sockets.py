@@ -148,6 +148,22 @@ def test_a_worker_does_not_remove_what_it_was_given(tmp_path: Path) -> None:
         port.stopReading()
         port.connectionLost(None)
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)  # others still listen on it
+
+
+def test_who_waits_on_a_unix_socket_can_be_accepted_once_the_parent_has_closed_it(
+    tmp_path: Path,
+) -> None:
+    shared, ports = opened(f"--listen=unix:{tmp_path}/socket")
+    with (
+        socket.socket(fileno=os.dup(shared[0].sockets[0])) as of_a_worker,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        client.connect(f"{tmp_path}/socket")
+        close(shared, ports)
+        assert not (tmp_path / "socket").exists()
+        of_a_worker.accept()[0].close()
 
 
 def test_what_stands_before_a_port_is_made_anew_by_the_worker() -> None:
