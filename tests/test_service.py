@@ -77,6 +77,9 @@ MOUNTS: dict[str, Any] = {
 }
 
 
+LOGS = {"access-log": None, "access-log-format": None, "log-format": None, "log-level": None}
+
+
 def test_defaults() -> None:
     assert dict(parsed()) == {
         "port": DEFAULT_PORT,
@@ -97,6 +100,7 @@ def test_defaults() -> None:
         "listen": [],
         "http-host": [],
         **MOUNTS,
+        **LOGS,
         **LIMITS,
         "listen-tls": [],
         "tls": None,
@@ -177,6 +181,7 @@ def test_all_given(root: Path) -> None:
         "listen": ["tcp:1", "unix:2"],
         "http-host": ["files.example", "other.example"],
         **MOUNTS,
+        **LOGS,
         **LIMITS,
         "listen-tls": [(3, None)],
         "handed": [],
