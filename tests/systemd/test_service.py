@@ -28,6 +28,7 @@ CONFIGURATION = 'root = "/srv/tcpdl"\n'
 @pytest.fixture(scope="module", autouse=True)
 def served(machine: Machine) -> str:
     """The digest of the file that is fetched all the time."""
+    machine.write("/etc/tcpdl/tcpdl.toml", CONFIGURATION)
     content = hashlib.shake_128(b"tcpdl").digest(BIG)
     folder = machine.root / "srv/tcpdl"
     (folder / "hello.txt").write_text("hello\n")
