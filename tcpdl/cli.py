@@ -92,7 +92,8 @@ def _open_closed_streams() -> None:
 def _parser() -> argparse.ArgumentParser:
     from tcpdl.commands.common import STATUSES, Parser
 
-    commands = "\n".join(f"  {name:8}{what}" for name, what in COMMANDS.items())
+    width = max(map(len, COMMANDS)) + 2
+    commands = "\n".join(f"  {name:{width}}{what}" for name, what in COMMANDS.items())
     parser = Parser(
         prog="tcpdl",
         usage="tcpdl [--version] COMMAND ...",

@@ -26,7 +26,7 @@ from urllib.request import urlopen
 import pytest
 
 import tcpdl
-from tcpdl.cli import main
+from tcpdl.cli import COMMANDS, main
 
 SECONDS = 20.0
 TCPDL = [sys.executable, "-W", "error", "-m", "tcpdl"]
@@ -600,6 +600,12 @@ def test_help_lists_exit_statuses(command: list[str]) -> None:
     assert done.returncode == 0
     for status in ("0", "1", "2", "3", "4", "5", "6", "130"):
         assert re.search(rf"^ .*\b{status}  [a-z]", done.stdout.decode(), re.MULTILINE)
+
+
+def test_help_lists_commands_apart_from_what_they_are_for() -> None:
+    shown = run("--help").stdout.decode()
+    for name, what in COMMANDS.items():
+        assert re.search(rf"^  {name} {{2,}}{re.escape(what)}$", shown, re.MULTILINE)
 
 
 # serve
