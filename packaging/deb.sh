@@ -1,9 +1,8 @@
 #!/bin/sh
 # Make a Debian package of this checkout: deb.sh FOLDER PYTHON
 #
-# For the release and the architecture of this machine, whose interpreter PYTHON it is bound to. What is
-# made of the same sources and the same versions of what they need is the same, byte for byte: times are
-# $SOURCE_DATE_EPOCH, or else that of the last commit.
+# For the release and the architecture of this machine, whose interpreter PYTHON it is bound to. Times, and
+# the version, are those of $SOURCE_DATE_EPOCH, or else of the last commit.
 set -eu
 cd "$(dirname "$0")/.."
 out=$1 python=$2
