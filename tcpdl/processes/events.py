@@ -30,6 +30,9 @@ VALUE_MOST = 4096
 VALUES_MOST = 32
 """Characters of the name of a value, and of one that is text; and how many there may be."""
 
+_OF_TWISTED = frozenset(("failure", "format", "isError", "message", "system", "time", "why"))
+"""What Twisted's old observers, as that for syslog, take for parts of the event itself."""
+
 
 @implementer(ILogObserver)
 class Sender:
@@ -122,6 +125,7 @@ def _is_ours(name: object) -> bool:
         and len(name) <= NAME_MOST
         and name.isidentifier()
         and not name.startswith("log_")
+        and name not in _OF_TWISTED
     )
 
 

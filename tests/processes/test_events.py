@@ -57,12 +57,13 @@ def test_a_worker_neither_formats_nor_controls_anything() -> None:
     content["namespace"] = "\x07name"
     content["system"] = "\r"
     content["values"] = {"log_format": "{y}", "worker": "worker-1", "a b": 1, "x": {"y": 1}, "z": 1}
+    content["values"] |= {"format": "%(z)99999999d", "isError": 1}
     found = unpacked(content, "worker-2", 77)
     assert formatEvent(found) == "{log_time.__class__} \\x1b[2J\nsecond  line"
     assert found["log_system"] == "worker-2 \\r"
     assert found["worker"] == "worker-2"
     assert found["z"] == 1
-    assert not {"a b", "x"} & set(found)
+    assert not {"a b", "x", "format", "isError"} & set(found)
 
 
 @pytest.mark.parametrize(
