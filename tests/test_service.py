@@ -383,7 +383,7 @@ def test_it_goes_to_the_background_and_stops(root: Path, tmp_path: Path) -> None
     assert not (tmp_path / "pid").exists()
     assert not path.exists()
     log = (tmp_path / "log").read_text()
-    assert "got file, 7 bytes" in log
+    assert "outcome=complete sent=7" in log
     assert "Traceback" not in log
 
 
