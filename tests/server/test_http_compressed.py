@@ -15,7 +15,7 @@ from tests.server.conftest import Connect
 from tests.server.http_client import Client, HttpServer, settle
 
 PLAIN = "body { content: 'é' }\n".encode() * 100
-GZIP = gzip.compress(PLAIN)
+GZIP = gzip.compress(PLAIN, mtime=0)
 ZSTD = b"\x28\xb5\x2f\xfd not really, \xff"
 LARGE = os.urandom(300_000)
 
