@@ -20,6 +20,7 @@ _LABEL = r'([a-z_]+)="([^"\\{}\n]{0,100})"'
 _LABELS = re.compile(_LABEL)
 _KEY = re.compile(rf"([a-z0-9_]+)(?:\{{({_LABEL}(?:,{_LABEL})*)\}})?")
 _BUCKET = "le"
+_BOUND = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?(e-?[0-9]{1,2})?|\+Inf")
 
 
 class Sample(NamedTuple):
@@ -48,7 +49,7 @@ def parse(of: str) -> Sample:
     expected = {_BUCKET} if sample.name == f"{series.name}_bucket" else {*series.labels}
     if series.over == "each":
         labels -= {PROCESS}
-    if labels != expected:
+    if labels != expected or not _BOUND.fullmatch(sample.labels.get(_BUCKET, "0")):
         raise KeyError(of)
     return sample
 

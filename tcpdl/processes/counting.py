@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from tcpdl.admin.believing import NUMBER_MOST, checked_status
 from tcpdl.admin.provider import Snapshot, added, added_status, remains
 from tcpdl.admin.snapshot import parse
 from tcpdl.processes.process import Process
@@ -87,8 +88,7 @@ class Counting:
 
         def answered(number: int, status: Any) -> None:
             name = waiting.pop(number)
-            added_status({name: status})  # it raises an exception if that is none
-            said[name] = status
+            said[name] = checked_status(status)
             if not waiting:
                 finish()
 
@@ -124,7 +124,9 @@ class Counting:
 
     def _over(self, how: str, process: Process) -> str:
         last = remains(self._latest.pop(process))
-        self._ended = added([self._ended, last])
+        ended = added([self._ended, last])
+        if len(ended) <= SAMPLES_MOST:  # else somebody has made them up
+            self._ended = ended
         return how
 
 
@@ -136,7 +138,7 @@ def checked(snapshot: Any) -> Snapshot:
     found: Snapshot = {}
     for key, value in snapshot.items():
         number = float(value)
-        if isinstance(value, str) or number - number != 0:  # it is infinite, or none at all
+        if isinstance(value, str) or not abs(number) <= NUMBER_MOST:  # or it is none at all
             raise ValueError("a snapshot has numbers only")
         try:
             parse(key)

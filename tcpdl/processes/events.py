@@ -8,7 +8,6 @@ speaks for it.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from typing import Any
@@ -32,6 +31,9 @@ VALUES_MOST = 32
 
 _OF_TWISTED = frozenset(("failure", "format", "isError", "message", "system", "time", "why"))
 """What Twisted's old observers, as that for syslog, take for parts of the event itself."""
+
+TIME_MOST = 1 << 33
+"""The time of an event, in seconds since 1970: later ones are no dates everywhere."""
 
 
 @implementer(ILogObserver)
@@ -98,7 +100,7 @@ def unpacked(content: dict[str, Any], worker: str, pid: int) -> LogEvent:
         raise TypeError("an event says what it is in text")
     if len(text) > TEXT_MOST or len(values) > 2 * VALUES_MOST:
         raise ValueError("an event is too large")
-    if not math.isfinite(when):
+    if not 0 <= when <= TIME_MOST:
         raise ValueError("an event has a time")
     lines = [visible(line) for line in text.expandtabs(4).split("\n")]
     namespace = visible(namespace[:NAME_MOST])

@@ -239,7 +239,11 @@ class Parent(MultiService):
 
     def _follow(self, process: Process) -> None:
         slot = self.slots[process.number]
-        process.channel.on("draining", lambda _: slot.retire(process))
+
+        def drains(_: object) -> None:
+            slot.retire(process, float(self.options["drain"]))
+
+        process.channel.on("draining", drains)
 
     def _starting(self, number: int) -> Callable[[], Process]:
         def start() -> Process:

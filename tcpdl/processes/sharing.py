@@ -9,6 +9,7 @@ a part, by what it uses and wants. Wrong logins count with all workers.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -171,6 +172,7 @@ class Sharing:
         """`rates` gives the limits as they are at the time."""
         self._clock = clock
         self._rates = rates
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # addresses of a worker
         self._totals = Totals()
         self._uses: dict[Process, _Used] = {}
         self._news: IDelayedCall | None = None
@@ -181,6 +183,7 @@ class Sharing:
         """Have a worker that was started take part."""
         self._totals.join(process)
         self._uses[process] = _Used()
+        process.channel.on_idle = self._tell_soon
         process.channel.on("here", lambda content: self._here(process, content))
         process.channel.on("use", lambda content: self._use(process, content))
         process.channel.on("wrong", lambda content: self._wrong(process, content))
@@ -218,6 +221,8 @@ class Sharing:
             _check_number(count)
         if process in self._uses:
             self._totals.told(process, counts)
+            if self._totals.size(process) > self._most:
+                raise ValueError("too many addresses")
             self._tell_soon()
 
     def _tell_soon(self) -> None:
@@ -227,7 +232,9 @@ class Sharing:
     def _tell(self) -> None:
         self._news = None
         for process in self._uses:
-            if process.serves and (news := self._totals.news(process)):
+            # Who is busy is told once it is not: meanwhile, only what is true in the end counts.
+            told = process.serves and not process.channel.busy
+            if told and (news := self._totals.news(process)):
                 process.channel.tell("elsewhere", counts=news)
 
     # Rates.
@@ -267,7 +274,8 @@ class Sharing:
             claims.append(Claim(use.sent / USE_SECONDS, use.alone + sum(weights)))
         ours = divided(rates.in_all or 0, claims)
         for process, mine, rate in zip(there, parts, ours, strict=True):
-            process.channel.tell("parts", rate=int(rate), shared=mine)
+            if not process.channel.busy:
+                process.channel.tell("parts", rate=int(rate), shared=mine)
 
     # Logins.
 
@@ -275,7 +283,7 @@ class Sharing:
         address = content["address"]
         _check_key(address)
         for other in self._uses:
-            if other is not process and other.serves:
+            if other is not process and other.serves and not other.channel.busy:
                 other.channel.tell("wrong", address=address)
 
 
@@ -307,8 +315,8 @@ def _hex(key: Any) -> str:
 
 def _check_key(key: str) -> None:
     """Raises `ValueError` and `TypeError`."""
-    if len(bytes.fromhex(key)) > KEY_MOST:
-        raise ValueError("an address is shorter")
+    if len(key) > 2 * KEY_MOST or bytes.fromhex(key).hex() != key:
+        raise ValueError("it is no address")
 
 
 def _check_number(number: int) -> None:

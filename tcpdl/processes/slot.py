@@ -116,10 +116,11 @@ class Slot:
             self.before.append(process)
             self._end(process)
 
-    def retire(self, process: Process) -> None:
-        """It drains by itself; another takes its place."""
+    def retire(self, process: Process, seconds: float) -> None:
+        """It drains by itself, within so many seconds; another takes its place."""
         if process is self.current and not self._stopping:
-            self.before.append(process)
+            process.drains = True
+            self._keep(process, seconds)
             self.begin()
 
     def look(self) -> None:
@@ -151,12 +152,18 @@ class Slot:
             self._end(process)
 
     def _drain(self, process: Process, seconds: float, *, keep: bool = True) -> None:
-        if keep:
-            self.before.append(process)
-            draining = [one for one in self.before if one.running]
-            for old in draining[:-DRAINING_MOST]:
-                self._end(old)
         process.drain(seconds, last=self._stopping)
+        if keep:
+            self._keep(process, seconds)
+        else:
+            self._kill_after(process, seconds + MORE_SECONDS)
+
+    def _keep(self, process: Process, seconds: float) -> None:
+        """It drains beside who is current now."""
+        self.before.append(process)
+        draining = [one for one in self.before if one.running]
+        for old in draining[:-DRAINING_MOST]:
+            self._end(old)
         self._kill_after(process, seconds + MORE_SECONDS)
 
     def _end(self, process: Process) -> None:

@@ -29,6 +29,10 @@ class Totals:
             if other != who:
                 news.update(counts)
 
+    def size(self, who: Hashable) -> int:
+        """For how many addresses it has told of connections."""
+        return len(self._counts[who])
+
     def leave(self, who: Hashable) -> None:
         """The process is gone."""
         self.told(who, dict.fromkeys(self._counts[who], 0))

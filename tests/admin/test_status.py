@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock
 
+from tcpdl.admin.believing import checked_status
 from tcpdl.admin.provider import SingleProcess, added, daemon_snapshot
 from tcpdl.admin.status import ADDRESSES_MOST, TRANSFERS_MOST, added_status, daemon_status, where
 from tcpdl.daemon import Daemon
@@ -88,6 +89,34 @@ def test_processes_are_told_of_together(daemon: Daemon) -> None:
     assert whole["running"] is False
     assert whole["processes"].keys() == {"worker-1", "worker-2"}
     assert added_status({}).keys() == whole.keys()
+
+
+def test_what_another_process_says_is_believed_if_it_has_the_form(daemon: Daemon) -> None:
+    transfer = begin(daemon, 5)
+    transfer.span, transfer.size = (0, 9), 100
+    daemon.crowd.enter(IPv4Address("TCP", "192.0.2.1", 1))
+    status = json.loads(json.dumps(daemon_status(daemon)))
+    assert checked_status({**status, "of tomorrow": 1}) == status
+    status["transfers"][0]["peer"] = "\x1b[2J"
+    assert checked_status(status)["transfers"][0]["peer"] == r"\x1b[2J"
+
+
+LIES: dict[str, list[Any]] = {
+    "uptime": ["1", None, True, float("nan"), 1e300, 1 << 64],
+    "ports": [[1], "a", ["a"] * 10_000, ["a" * 10_000]],
+    "addresses": [[1], [{"address": "x"}], [{"address": 1}]],
+    "figures": [[], {"cpu": "1"}, {str(number): 1 for number in range(10_000)}],
+    "running": [1],
+    "connections": [{}],
+    "transfers": [{}],
+    "certificate_ends": ["soon"],
+}
+
+
+@pytest.mark.parametrize(("name", "lie"), [(name, lie) for name in LIES for lie in LIES[name]])
+def test_what_another_process_makes_up_is_not_believed(daemon: Daemon, name: str, lie: Any) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        checked_status({**daemon_status(daemon), name: lie})
 
 
 def test_health(daemon: Daemon) -> None:

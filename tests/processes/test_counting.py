@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 
-from tcpdl.admin.provider import added
+from tcpdl.admin.provider import added, daemon_status
+from tcpdl.daemon import Daemon
 from tcpdl.processes.counting import ANSWER_SECONDS, ENDED, OTHERS, SAMPLES_MOST, Counting, checked
 from tcpdl.server.hangup import Hangups
 
@@ -86,6 +89,11 @@ def world() -> World:
     return World()
 
 
+@pytest.fixture
+def status() -> Any:
+    return json.loads(json.dumps(daemon_status(Daemon(MemoryReactorClock()))))
+
+
 def test_what_a_worker_has_counted_outlives_it(world: World) -> None:
     first, second = world.worker(0), world.worker(1)
     first.counted(**{COUNT: 5, GAUGE: 2})
@@ -140,6 +148,30 @@ def test_a_worker_that_does_not_answer_is_not_waited_for(world: World) -> None:
     assert answers[0]["processes"] == {}
 
 
+def test_a_worker_cannot_have_others_blamed_for_its_answer(world: World, status: Any) -> None:
+    """What it says would be an answer if it were alone, and cannot be added to that of another."""
+    liar, honest = world.worker(0), world.worker(1)
+    answers: list[Any] = []
+    world.counting.status().addCallback(answers.append)
+    asked = {process: process.channel.told[0][1]["number"] for process in (liar, honest)}
+    lie = {**status, "ports": [1], "uptime": "long"}
+    with pytest.raises(TypeError):
+        liar.channel.calls["status"]({"number": asked[liar], "status": lie})
+    honest.channel.calls["status"]({"number": asked[honest], "status": status})
+    world.clock.advance(ANSWER_SECONDS)
+    assert [*answers[0]["processes"]] == ["worker-2"]
+
+
+def test_what_is_made_up_does_not_stay(world: World) -> None:
+    for number in range(3):
+        process = world.worker(0)
+        labels = (f'{{dialect="{number}",outcome="{one}"}}' for one in range(SAMPLES_MOST // 2))
+        process.counted(**{COUNT: 1}, **{f"tcpdl_requests_total{one}": 1 for one in labels})
+        process.over.callback("signal 9")
+    assert len(world.counting.snapshots()[ENDED]) <= SAMPLES_MOST
+    assert world.sums[COUNT] >= 1
+
+
 def test_an_answer_that_is_none_is_not_believed(world: World) -> None:
     process = world.worker(0)
     answers: list[Any] = []
@@ -163,6 +195,7 @@ def test_an_answer_that_is_none_is_not_believed(world: World) -> None:
         {COUNT: None},
         {COUNT: float("nan")},
         {COUNT: float("inf")},
+        {COUNT: 1e300},
         {str(number): 1 for number in range(SAMPLES_MOST + 1)},
     ],
 )
@@ -173,3 +206,9 @@ def test_a_snapshot_that_is_none_is_refused(nonsense: Any) -> None:
 
 def test_a_series_that_is_unknown_is_left_out() -> None:
     assert checked({COUNT: 1, "tcpdl_of_tomorrow_total": 2}) == {COUNT: 1}
+
+
+def test_a_bound_that_is_no_number_is_left_out() -> None:
+    name = "tcpdl_loop_lag_seconds_bucket"
+    right = {f'{name}{{le="{bound}"}}': 1 for bound in ("0.001", "10", "+Inf")}
+    assert checked({f'{name}{{le="x"}}': 1, **right}) == right

@@ -75,6 +75,8 @@ def test_a_worker_neither_formats_nor_controls_anything() -> None:
         {"level": []},
         {"time": "now"},
         {"time": float("nan")},
+        {"time": 1e300},
+        {"time": -1e300},
         {"namespace": 1},
         {"values": []},
         {"values": {f"v{number}": 1 for number in range(1000)}},

@@ -20,6 +20,7 @@ class Channel:
     """Nothing is said on it."""
 
     open = True
+    busy = False
 
     def on(self, kind: str, call: Any) -> None:
         pass

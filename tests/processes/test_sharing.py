@@ -25,6 +25,8 @@ class Wire:
 
     def __init__(self) -> None:
         self.other: Wire
+        self.busy = False
+        self.on_idle: Callable[[], object]
         self.calls: dict[str, list[Callable[[Any], object]]] = {}
         self.told: list[str] = []
 
@@ -162,6 +164,8 @@ def test_what_a_dead_worker_had_is_gone() -> None:
         {"counts": {"00": 1.5}},
         {"counts": {"00": "1"}},
         {"counts": {f"{number:08x}": 1 for number in range(100_001)}},
+        {"counts": {"C0000201": 0}},
+        {"counts": {"c0 00 02 01": 0}},
     ],
 )
 def test_nonsense_from_a_worker_is_refused(content: dict[str, Any]) -> None:
@@ -171,6 +175,33 @@ def test_nonsense_from_a_worker_is_refused(content: dict[str, Any]) -> None:
         first.channel.other.tell("here", **content)
     site.run(1)
     assert second.crowd.elsewhere.connections == 0
+
+
+def test_a_worker_has_no_more_addresses_than_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (3, 3))
+    first = Site().workers[0].channel.other
+    first.tell("here", counts={"c0000201": 1, "c0000202": 1, "c0000203": 1})
+    first.tell("here", counts={"c0000201": 0, "c0000204": 1})
+    with pytest.raises(ValueError, match="too many"):
+        first.tell("here", counts={"c0000205": 1})
+
+
+def test_a_worker_that_does_not_read_is_told_what_is_true_once_it_does() -> None:
+    """Others may have much to tell, and would have it fall behind until it is given up."""
+    site = Site()
+    first, second = site.workers
+    second.channel.busy = True
+    told = second.channel.told
+    for count in range(1, 4):
+        first.channel.other.tell("here", counts={"c0000201": count})
+        first.channel.other.tell("wrong", address="c0000201")
+        site.clock.advance(0)
+    assert told == []
+    second.channel.busy = False
+    second.channel.on_idle()
+    site.clock.advance(0)
+    assert told == ["elsewhere"]
+    assert second.crowd.elsewhere.addresses == {ADDRESS: 3}
 
 
 # Logins.

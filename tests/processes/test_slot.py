@@ -230,12 +230,24 @@ def test_if_who_is_next_dies_before_its_turn_another_takes_it(world: World) -> N
 
 def test_one_that_drains_by_itself_is_followed_before_it_has_ended(world: World) -> None:
     old = world.serving()
-    world.slot.retire(old)
+    world.slot.retire(old, 7)
     assert world.slot.current is world.last is not old
     world.last.serve()
     old.stop()
     world.clock.advance(100)
     assert len(world.started) == 2
+    assert old.told == []
+
+
+def test_one_that_says_that_it_drains_has_to_end(world: World) -> None:
+    old = world.serving()
+    world.slot.retire(old, 7)
+    world.clock.advance(7 + MORE_SECONDS)
+    assert old.told == ["kill"]
+    for _ in range(DRAINING_MOST):
+        world.last.serve()
+        world.slot.retire(world.last, 7)
+    assert old.told == ["kill", "end"]
 
 
 def test_no_more_than_so_many_drain(world: World) -> None:

@@ -176,6 +176,17 @@ def test_a_flipped_bit_of_the_addresses_does_not_pass_the_checksum() -> None:
             read(bytes(flipped))
 
 
+def test_there_is_one_checksum() -> None:
+    """To compute as many as fit, each of which is right, would take a second."""
+    data = checked(ADDRESSES_4)
+    at = data.index(b"\x03\0\x04") + 3
+    twice = bytearray(binary(data[16:] + field(0x03, bytes(4))))
+    twice[at : at + 4] = bytes(4)
+    twice[at : at + 4] = struct.pack("!I", crc32c(bytes(twice)))
+    with pytest.raises(NotProxied, match="two checksums"):
+        read(bytes(twice))
+
+
 def test_the_checksum_is_the_one_that_is_meant() -> None:
     assert crc32c(b"123456789") == 0xE3069283
     assert crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, appendix B.4
