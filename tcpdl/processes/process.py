@@ -36,7 +36,8 @@ LINE_MOST = 4096
 """Bytes of a line of a worker's standard error that reach the log."""
 
 LAST_SECONDS = 5.0
-"""How long a process may last without its channel, and the channel without its process."""
+"""How long a process may last without its channel, and its channel and standard error without it:
+a process that it has started may have these."""
 
 _NOT_PASSED_ON = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 """Variables that are the parent's business."""
@@ -81,6 +82,7 @@ class Process(ProcessProtocol):
         self._why = ""
         self._how = ""
         self._last: IDelayedCall | None = None
+        self._rest: IDelayedCall | None = None
         self._lines = bytearray()
         for kind, call in (
             ("ready", self._is_ready),
@@ -127,7 +129,17 @@ class Process(ProcessProtocol):
             self._lines[:] = line[LINE_MOST:] + rest if len(line) > LINE_MOST else rest
             self._print(line[:LINE_MOST])
 
+    def processExited(self, reason: Failure) -> None:
+        self._rest = self._clock.callLater(LAST_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        # Somebody else has its standard error, for whom it is not waited.
+        transport: Any = self.transport
+        transport.closeChildFD(2)
+
     def processEnded(self, reason: Failure) -> None:
+        if self._rest is not None and self._rest.active():
+            self._rest.cancel()
         self.pid = 0
         self.serves = False
         if self._lines:
