@@ -53,7 +53,8 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	@# A file of tests stays with one process, and what it has set up with it.
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # The fuzzer has no releases for some interpreters, and nothing else needs it.
 fuzz: $(STAMP)
