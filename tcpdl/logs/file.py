@@ -174,6 +174,8 @@ class LineFile:
         self._most = PIPE_MOST if not stat.S_ISREG(found.st_mode) else WAITING_MOST
 
     def _put(self, data: bytes) -> None:
+        if not data:
+            return  # which says nothing of whether it can be written
         at = 0
         try:
             while at < len(data):

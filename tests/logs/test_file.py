@@ -175,6 +175,19 @@ def test_a_full_disk(
     ]
 
 
+def test_a_full_disk_that_nothing_more_is_written_to(
+    begin: Begin, path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That there is nothing to write does not say that it could be."""
+    disk = Disk(monkeypatch)
+    file = begin()
+    disk.room = 0
+    file.write(["lost"])
+    settle(file)
+    file.close()  # which has the thread look once more
+    assert said == [f"the access log {path} loses lines (No space left on device)"]
+
+
 def test_a_disk_that_hangs(
     begin: Begin, path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
