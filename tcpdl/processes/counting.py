@@ -21,6 +21,7 @@ from tcpdl.admin.snapshot import parse
 from tcpdl.processes.process import Process
 from tcpdl.processes.slot import Slot
 from tcpdl.server.hangup import Hangups
+from tcpdl.server.process import ThisProcess
 
 SAMPLES_MOST = 10_000
 """Samples of a snapshot that a worker may tell of."""
@@ -31,6 +32,9 @@ ANSWER_SECONDS = 2.0
 ENDED, OTHERS, PARENT = "ended", "replaced", "parent"
 """Under these names goes what was counted by workers that are gone, by those that drain, and by the
 parent itself."""
+
+_LASTING = ("tcpdl_sent_bytes_total", "tcpdl_received_bytes_total", "tcpdl_requests_total")
+"""Series of what the status tells since the start."""
 
 
 class Counting:
@@ -43,6 +47,7 @@ class Counting:
         self._clock = clock
         self._latest: dict[Process, Snapshot] = {}
         self._ended: Snapshot = {}
+        self._process = ThisProcess()
         self._numbers = count(1)
         self._asked: dict[int, Callable[[Any], None]] = {}
 
@@ -84,7 +89,7 @@ class Counting:
                 del self._asked[number]
             if timer.active():
                 timer.cancel()
-            done.callback({**added_status(said), "pid": os.getpid()})
+            done.callback(self._of_all(added_status(said)))
 
         def answered(number: int, status: Any) -> None:
             name = waiting.pop(number)
@@ -105,6 +110,26 @@ class Counting:
         if not waiting:
             finish()
         return done
+
+    def _of_all(self, workers: dict[str, Any]) -> dict[str, Any]:
+        """What `workers` say together, with what those before them had done, since the parent
+        began."""
+        before: dict[str, int] = {}
+        for of, value in self._ended.items():
+            name = parse(of).name
+            before[name] = before.get(name, 0) + int(value)
+        sent, received, over = (before.get(name, 0) for name in _LASTING)
+        return {
+            **workers,
+            "pid": os.getpid(),
+            "started": self._process.started,
+            "uptime": self._process.uptime,
+            "bytes": {
+                "sent": workers["bytes"]["sent"] + sent,
+                "received": workers["bytes"]["received"] + received,
+            },
+            "requests": {**workers["requests"], "over": workers["requests"]["over"] + over},
+        }
 
     def health(self) -> tuple[bool, str]:
         """Whether there is a worker in each place."""

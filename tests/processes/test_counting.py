@@ -162,6 +162,30 @@ def test_a_worker_cannot_have_others_blamed_for_its_answer(world: World, status:
     assert [*answers[0]["processes"]] == ["worker-2"]
 
 
+def test_the_status_is_that_of_the_daemon_whoever_has_ended(world: World, status: Any) -> None:
+    """A reload is no new beginning to whoever asks."""
+    before = world.worker(0)
+    before.counted(
+        **{
+            'tcpdl_sent_bytes_total{path="copy"}': 5,
+            'tcpdl_sent_bytes_total{path="tls"}': 7,
+            "tcpdl_received_bytes_total": 3,
+            'tcpdl_requests_total{dialect="http",outcome="complete"}': 2,
+        }
+    )
+    before.over.callback("status 0")
+    process = world.worker(0)
+    answers: list[Any] = []
+    world.counting.status().addCallback(answers.append)
+    number = process.channel.told[0][1]["number"]
+    said = {**status, "bytes": {"sent": 100, "received": 10}, "requests": {"live": 1, "over": 20}}
+    process.channel.calls["status"]({"number": number, "status": {**said, "started": 1e12}})
+    (answer,) = answers
+    assert answer["bytes"] == {"sent": 112, "received": 13}
+    assert answer["requests"] == {"live": 1, "over": 22}
+    assert answer["started"] < 1e12
+
+
 def test_what_is_made_up_does_not_stay(world: World) -> None:
     for number in range(3):
         process = world.worker(0)
