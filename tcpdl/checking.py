@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
+from tcpdl.logs.file import STDOUT
 from tcpdl.options.settings import Misconfigured, Problem
 from tcpdl.options.showing import shown_value, table
 from tcpdl.ports import Port, named
@@ -59,7 +60,7 @@ def check_config(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"tcpdl: {visible(advised(error, 'tcpdl check-config --help'))}\n")
         return 2
     credentials: Credentials | None = None
-    problems = [*_endpoints(options)]
+    problems = [*_endpoints(options), *_access_log(options)]
     try:
         credentials = None if _yet_to_be_made(options) else options.credentials()
     except BadCertificate as error:
@@ -100,14 +101,38 @@ def _endpoints(options: CheckOptions) -> Iterator[Problem]:
             yield options.problem(f"--listen {description}: {error}", "listen")
 
 
+def _access_log(options: CheckOptions) -> Iterator[Problem]:
+    """What keeps lines from being added to the file for them."""
+    path = options.access_log_file()
+    if path is None or path == STDOUT or not os.path.exists(path):
+        return
+    if os.path.isdir(path):
+        yield options.problem(f"--access-log: {path} is a folder; give a file in it", "access-log")
+    elif not os.access(path, os.W_OK):
+        yield options.problem(f"--access-log: this user may not write {path}", "access-log")
+
+
 def _warnings(options: CheckOptions, credentials: Credentials | None) -> Iterator[str]:
     yield from options.warnings
+    # systemd may make them when it starts the daemon.
+    for name, folder in _written_in(options):
+        if not os.path.isdir(folder):
+            yield f"{name}: there is no folder {folder}; it has to be there when the daemon starts"
     if credentials is not None:
         yield from credentials.complaints
     secrets = [options["link-key"], *options.get("credCheckers", ())]
     for kept in (getattr(one, "file", one) for one in secrets):
         if getattr(kept, "exposed", False):
             yield f"{kept.path}: others can read or change it; chmod 600 ends that"
+
+
+def _written_in(options: CheckOptions) -> Iterator[tuple[str, str]]:
+    """The folders of what is made at the start, and the options that name it."""
+    log = options.access_log_file()
+    if log is not None and log != STDOUT:
+        yield "access-log", os.path.dirname(log)
+    if options["admin"] is not None and options["admin"].path is not None:
+        yield "admin", os.path.dirname(options["admin"].path)
 
 
 def _served(options: CheckOptions, credentials: Credentials | None) -> Iterator[str]:

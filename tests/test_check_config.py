@@ -126,6 +126,38 @@ def test_files_that_it_names(check: Check, folder: Path) -> None:
     assert said.err == ["D/f, line 2: rules: D/none: there is no such file"]
 
 
+@pytest.mark.parametrize("port", ["", ":", ":abc", ":99999999", ":-1", ":port=65536:backlog=5"])
+@pytest.mark.parametrize("kind", ["tcp", "tcp6", "ssl", "haproxy:tcp"])
+def test_ports_of_endpoints(kind: str, port: str, check: Check) -> None:
+    """None is taken that would be another one, as 99999999 is 57599 to getaddrinfo(3)."""
+    said = check(f"listen = ['tcp:0', '{kind}{port}']")
+    assert said.status == 2
+    assert said.err[0].startswith(f"D/f, line 1: listen {kind}{port}: ")
+    assert said.err[0].endswith(" is not a port number from 0 to 65535")
+
+
+def test_unix_socket_without_a_path(check: Check) -> None:
+    assert check("listen = 'unix:'").err == [
+        "D/f, line 1: listen unix: names no socket; write unix:PATH"
+    ]
+
+
+def test_what_the_daemon_would_write(check: Check, folder: Path) -> None:
+    said = check("access-log = 'root'")
+    assert (said.status, said.err) == (
+        2,
+        ["D/f, line 1: access-log: D/root is a folder; give a file in it"],
+    )
+    said = check("access-log = 'none/log'\nadmin = 'unix:gone/socket'")
+    assert said.status == 0
+    assert said.err == [
+        "warning: access-log: there is no folder D/none; it has to be there when the daemon starts",
+        "warning: admin: there is no folder D/gone; it has to be there when the daemon starts",
+    ]
+    said = check("access-log = 'log'\nadmin = 'unix:socket'")
+    assert (said.status, said.err) == (0, [])
+
+
 def test_warnings(check: Check, folder: Path) -> None:
     Path("users").touch(0o604)
     Path("users").chmod(0o604)

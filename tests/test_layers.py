@@ -114,7 +114,7 @@ LAYERS = {
     "tcpdl.checking": Layer(
         (
             *("twisted", "tcpdl", "tcpdl.wire", "tcpdl.server", "tcpdl.options", "tcpdl.ports"),
-            *("tcpdl.serve", "tcpdl.service"),
+            *("tcpdl.serve", "tcpdl.service", "tcpdl.logs"),
         )
     ),
     "tcpdl.cli": Layer(

@@ -297,11 +297,31 @@ def test_an_address_of_another_machine_can_be_caught(root: Path) -> None:
         make_daemon(options, memory_reactor())
 
 
-@pytest.mark.parametrize("endpoint", ["", "nonsense:1", "tcp", "tcp:x", "unix", "tcp:1:y=2"])
+@pytest.mark.parametrize("endpoint", ["", "nonsense:1", "unix", "tcp:1:y=2"])
 def test_a_bad_endpoint_can_be_caught(endpoint: str, root: Path) -> None:
     with pytest.raises(CannotListen) as problem:
         make_daemon(parsed(f"--root={root}", f"--listen={endpoint}"), memory_reactor())
     assert "--listen" in str(problem.value)
+
+
+def test_an_endpoint_in_no_folder_can_be_caught(root: Path) -> None:
+    from twisted.internet import reactor
+
+    with pytest.raises(CannotListen) as problem:
+        make_daemon(parsed(f"--root={root}", "--listen=unix:/none/a"), reactor)
+    assert str(problem.value) == "--listen unix:/none/a: No such file or directory"
+
+
+def test_a_busy_unix_socket_can_be_caught(root: Path, tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    path = tmp_path / "socket"
+    first = make_daemon(parsed(f"--root={root}", f"--listen=unix:{path}"), reactor)
+    for workers in ([], ["--workers=2"]):
+        with pytest.raises(CannotListen, match=f"--listen unix:{path}: {path} is in use by"):
+            makeService(parsed(f"--root={root}", f"--listen=unix:{path}", *workers))
+    assert path.exists()
+    first.stopService()
 
 
 # Processes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from tcpdl.web.hosts import host_name
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, parse_encodings
 
 DEFAULT_PORT = 8080
+
+_TCP = re.compile(r"(?:haproxy:)?(?:tcp6?|ssl)(?:$|:(?:port=)?([^:]*))")
+"""What Twisted's descriptions of TCP ports begin with, and the port."""
 
 
 class ServingOptions(MountOptions):
@@ -101,6 +105,11 @@ class ServingOptions(MountOptions):
     def opt_listen(self, endpoint: str) -> None:
         """Serve files on this Twisted endpoint too, as in tcp:8081:interface=127.0.0.1 or
         unix:/run/tcpdl.sock; may be given several times."""
+        # Of what Twisted takes, some is a port other than what is written, once it is a socket's.
+        if found := _TCP.match(endpoint):
+            number(f"--listen {endpoint}", "a port number", 65535)(found[1] or "")
+        elif endpoint == "unix:":
+            raise usage.UsageError("--listen unix: names no socket; write unix:PATH")
         self["listen"].append(endpoint)
 
     opt_l = opt_listen

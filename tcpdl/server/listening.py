@@ -10,6 +10,7 @@ dropped. They accept connections once the service runs.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -257,7 +258,12 @@ class Listening(Service):
 def why_not(error: object) -> str:
     """Why an endpoint did not listen."""
     if isinstance(error, CannotListenError):
+        if not isinstance(error.socketError, OSError):  # of a Unix socket that somebody has locked
+            path = os.fsdecode(error.port)
+            return f"{path} is in use by another program; choose another, or stop that one"
         return _why_not(error.socketError, (error.interface or "::", error.port))
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     return str(error)
 
 
