@@ -66,7 +66,7 @@ class _Metrics(_Answering):
         self._provider = provider
 
     def render_GET(self, request: Request) -> bytes:
-        accept = request.getHeader("accept") or ""
+        accept = (request.getHeader(b"accept") or b"").decode("latin-1")
         text, media_type = render(self._provider.snapshots(), accept)
         return self.say(request, text, media_type)
 

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as WebRequest
 from twisted.web.server import Request, Site
 
@@ -28,7 +29,7 @@ CONNECTIONS_MOST = 32
 """Connections at a time; more are closed at once."""
 
 IDLE_SECONDS = 30
-"""How long a connection may take for a request, or wait for the next."""
+"""How long a connection may take for its request, and to take the answer."""
 
 _OURS = Hosts(())
 
@@ -71,6 +72,23 @@ class _Bounded(WrappingFactory):
         return made
 
 
+class _Channel(HTTPChannel):
+    """A connection for one request: of several that come together, the reactor would answer all
+    before it does anything else."""
+
+    def checkPersistence(self, request: WebRequest, version: bytes) -> bool:
+        request.setHeader(b"connection", b"close")
+        return False
+
+    def requestDone(self, request: WebRequest) -> None:
+        self.setTimeout(IDLE_SECONDS)
+        super().requestDone(request)
+
+    def timeoutConnection(self) -> None:
+        transport: Any = self.transport
+        transport.abortConnection()
+
+
 class _Request(Request):
     """One that has no content, and comes from where it should."""
 
@@ -83,7 +101,8 @@ class _Request(Request):
         self.setHeader(b"cache-control", b"no-store")
         self.setHeader(b"x-content-type-options", b"nosniff")
         channel: Any = self.channel
-        if not channel.site.local and (self.getHeader("host") or "") not in _OURS:
+        host = (self.getHeader(b"host") or b"").decode("latin-1")
+        if not channel.site.local and host not in _OURS:
             self._refuse(421, b"this is asked for by address, or as localhost\n")
         elif self.method not in (b"GET", b"HEAD"):
             self.setHeader(b"allow", b"GET, HEAD")
@@ -107,6 +126,7 @@ class _Site(Site):
     """Keeps no log of its own."""
 
     noisy = False
+    protocol = _Channel  # type: ignore[assignment] # in place of one that speaks HTTP/2, too
 
     def __init__(self, root: Any, *, local: bool) -> None:
         """`local`: it is on a Unix socket, where no browser can be lured to."""

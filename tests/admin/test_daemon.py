@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,6 +170,29 @@ def test_no_content_is_taken(told: Told) -> None:
             b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n"
         )
         assert sock.recv(1) == b""
+
+
+def test_a_connection_is_for_one_request(told: Told) -> None:
+    """Many that come together would all be answered before any client of the daemon."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(SECONDS)
+        connection.connect(str(told.path))
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+        answer = b""
+        with suppress(ConnectionResetError):  # since more has come than was read
+            while data := connection.recv(1 << 16):
+                answer += data
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.parametrize("field", [b"Accept", b"Host"])
+def test_fields_that_are_no_text(told: Told, field: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(SECONDS)
+        connection.connect(str(told.path))
+        connection.sendall(b"GET /metrics HTTP/1.1\r\n" + field + b": \xff\r\n\r\n")
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_many_connections_are_closed(told: Told) -> None:
