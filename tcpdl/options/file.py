@@ -47,7 +47,10 @@ def read_file(path: str, known: Known) -> Read:
         content, status = read(path, follow=True)
     except FileError as error:
         return Read([], [Problem(Origin(path), str(error).removeprefix(f"{path}: "))], [])
-    found = [*parse(content, path, known)]
+    try:
+        found = [*parse(content, path, known)]
+    except ValueError:  # Python reads and writes no integers of thousands of digits
+        found = [Problem(Origin(path), "a number in it has thousands of digits; none is so large")]
     settings = [one for one in found if isinstance(one, Setting)]
     problems = [one for one in found if isinstance(one, Problem)]
     return Read(settings, problems, [*_warnings(path, status, settings)])

@@ -196,3 +196,11 @@ def test_what_others_may_do_is_told(tmp_path: Path) -> None:
     assert len(read_file(str(path), KNOWN).warnings) == 1
     path.chmod(0o640)
     assert read_file(str(path), KNOWN).warnings == []
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000])
+def test_numbers_that_python_does_not_write(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "tcpdl.toml"
+    path.write_text(f"port = {number}\n")
+    (problem,) = read_file(str(path), KNOWN).problems
+    assert "digits" in str(problem)
