@@ -49,7 +49,9 @@ class Hangups(Service):
     def stopService(self) -> None:
         super().stopService()
         if signal.getsignal(signal.SIGHUP) == self._heard:
-            signal.signal(signal.SIGHUP, self._before or signal.SIG_DFL)
+            # Not what ends the process: whoever drains has clients that are owed the rest.
+            before = self._before
+            signal.signal(signal.SIGHUP, before if callable(before) else signal.SIG_IGN)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         # Between any two instructions: what is done is done in the reactor's time.

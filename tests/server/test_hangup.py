@@ -69,6 +69,14 @@ def test_it_is_done_while_the_service_runs(before: list[int]) -> None:
     assert len(before) == 2
 
 
+def test_one_that_comes_while_the_daemon_ends_does_not_cut_that_short() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    hangups = Hangups(Reactor())
+    hangups.begin()
+    hangups.stopService()
+    hang_up()
+
+
 def test_nothing_to_do(before: list[int], log: Log) -> None:
     """A daemon that has nothing to read again is not ended by being told to."""
     reactor = Reactor()
