@@ -33,9 +33,10 @@ MODE = 0o640
 STDOUT = "-"
 
 
-def open_log(path: str, owner: tuple[int, int] | None = None) -> int:
+def open_log(path: str, owner: tuple[int, int] | None = None, mode: int | None = None) -> int:
     """A descriptor to add to the file at `path` with, which is made if it is not there, and then
-    given to the `owner`, a user and a group; `-` is standard output. Raises `OSError`."""
+    given to the `owner`, a user and a group, and the permissions in `mode`, in place of those that
+    the umask leaves of `MODE`; `-` is standard output. Raises `OSError`."""
     if path == STDOUT:
         return os.dup(1)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
@@ -48,6 +49,8 @@ def open_log(path: str, owner: tuple[int, int] | None = None) -> int:
     else:
         if owner is not None:
             os.fchown(fd, *owner)
+        if mode is not None:
+            os.fchmod(fd, mode)
     return fd
 
 
@@ -120,7 +123,7 @@ class LineFile:
         if self._stuck:
             return
         try:
-            self._fd = open_log(self._path)
+            self._fd = open_log(self._path, mode=self._mode)
         except OSError as error:
             self._complain(f"loses lines ({error.strerror})")
             return
@@ -157,7 +160,8 @@ class LineFile:
         if same and not anew:
             return
         try:
-            fd = open_log(self._path)
+            # As who reads it had it; twistd has another umask since it went into the background.
+            fd = open_log(self._path, mode=self._mode)
         except OSError as error:
             self._complain(f"cannot be opened again ({error.strerror}), and goes on where it was")
             return
@@ -171,6 +175,7 @@ class LineFile:
     def _know(self, fd: int) -> None:
         found = os.fstat(fd)
         self._identity = found.st_dev, found.st_ino
+        self._mode = stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) else None
         self._most = PIPE_MOST if not stat.S_ISREG(found.st_mode) else WAITING_MOST
 
     def _put(self, data: bytes) -> None:

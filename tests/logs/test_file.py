@@ -90,6 +90,26 @@ def test_a_file_that_was_put_away(signalled: bool, begin: Begin, path: Path) -> 
     assert path.read_text() == "two\n"
 
 
+def test_the_next_file_can_be_read_by_whom_the_one_before_could(begin: Begin, path: Path) -> None:
+    """Whatever the umask has become: that of twistd leaves a group nothing, in the background."""
+    file = begin()
+    path.chmod(0o644)
+    file.write(["one"])
+    file.reopen()
+    settle(file)
+    path.rename(path.with_suffix(".1"))
+    before = os.umask(0o077)
+    try:
+        file.reopen()
+        settle(file)
+        file.write(["two"])
+        file.close()
+    finally:
+        os.umask(before)
+    assert path.read_text() == "two\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
 def test_it_is_put_away_again_and_again(begin: Begin, path: Path) -> None:
     """Not a line is lost, and none is there twice."""
     file = begin()
