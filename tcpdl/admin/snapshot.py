@@ -16,6 +16,11 @@ from tcpdl.admin.series import PROCESS, Series, series_of
 Snapshot = dict[str, float]
 """A number for each sample, by its `key`."""
 
+_DIGITS = 6
+"""Of a sum, behind the point. With all that floating point has, it would depend on the order in
+which it is added up, and what never falls would, by the last digit: to Prometheus, that is a new
+beginning."""
+
 _LABEL = r'([a-z_]+)="([^"\\{}\n]{0,100})"'
 _LABELS = re.compile(_LABEL)
 _KEY = re.compile(rf"([a-z0-9_]+)(?:\{{({_LABEL}(?:,{_LABEL})*)\}})?")
@@ -70,7 +75,7 @@ def added(snapshots: Iterable[Snapshot]) -> Snapshot:
         for of, value in snapshot.items():
             over = parse(of).series.over
             if over == "sum":
-                total[of] = total.get(of, 0) + value
+                total[of] = round(total.get(of, 0) + round(value, _DIGITS), _DIGITS)
             elif over == "least":
                 total[of] = min(total.get(of, value), value)
     return total

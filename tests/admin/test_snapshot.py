@@ -62,6 +62,15 @@ def test_counts_of_a_process_that_has_ended_stay_and_gauges_do_not() -> None:
     assert remains({ACCEPTED: 3, OPEN: 1, MEMORY: 5}) == {ACCEPTED: 3}
 
 
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=6))
+def test_it_makes_no_difference_in_which_order_is_added_up(seconds: list[float]) -> None:
+    """A process that ends goes from one place in the sum to another: 0.1 + (0.2 + 0.3) is less than
+    (0.1 + 0.2) + 0.3."""
+    ones: list[Snapshot] = [{"tcpdl_cpu_seconds_total": one} for one in seconds]
+    ended = added(ones[1:])
+    assert added(ones) == added([ones[0], ended]) == added([ended, ones[0]]) == added(ones[::-1])
+
+
 @given(st.lists(st.lists(st.integers(0, 100), min_size=1, max_size=5), min_size=1, max_size=5))
 def test_sums_never_fall_while_processes_come_and_go(lives: list[list[int]]) -> None:
     """Each life counts on, then ends and leaves its remains."""
