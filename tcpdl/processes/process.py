@@ -35,6 +35,9 @@ CHANNEL_FD = 3
 LINE_MOST = 4096
 """Bytes of a line of a worker's standard error that reach the log."""
 
+LINES_MOST = 500
+"""Lines of what it says there at once that do."""
+
 LAST_SECONDS = 5.0
 """How long a process may last without its channel, and its channel and standard error without it:
 a process that it has started may have these."""
@@ -123,11 +126,15 @@ class Process(ProcessProtocol):
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         # Of a worker that has no log yet, or not any more.
-        self._lines += data
-        while b"\n" in self._lines or len(self._lines) >= LINE_MOST:
-            line, _, rest = bytes(self._lines).partition(b"\n")
-            self._lines[:] = line[LINE_MOST:] + rest if len(line) > LINE_MOST else rest
+        *lines, rest = bytes(self._lines + data).split(b"\n")
+        if len(rest) >= LINE_MOST:
+            lines.append(rest)
+            rest = b""
+        self._lines[:] = rest
+        for line in lines[:LINES_MOST]:
             self._print(line[:LINE_MOST])
+        if len(lines) > LINES_MOST:
+            self._print(b"%d more lines" % (len(lines) - LINES_MOST))
 
     def processExited(self, reason: Failure) -> None:
         self._rest = self._clock.callLater(LAST_SECONDS, self._leave)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from tcpdl.processes.process import LAST_SECONDS, Process
+from tcpdl.processes.process import LAST_SECONDS, LINE_MOST, LINES_MOST, Process
+
+
+@pytest.fixture
+def log() -> Iterator[list[Any]]:
+    events: list[Any] = []
+    globalLogPublisher.addObserver(events.append)  # type: ignore[arg-type]
+    yield events
+    globalLogPublisher.removeObserver(events.append)  # type: ignore[arg-type]
 
 
 class Transport:
@@ -22,6 +32,16 @@ class Transport:
 
     def closeChildFD(self, number: int) -> None:
         self.closed.append(number)
+
+
+def test_what_it_says_without_a_log(log: list[Any]) -> None:
+    process: Any = Process(0, Clock())
+    for piece in (b"one\nt", b"wo\n", b"x" * LINE_MOST, b"\n" * (LINES_MOST + 7)):
+        process.childDataReceived(2, piece)
+    lines = [event["line"] for event in log]
+    assert lines[:2] == ["one", "two"]
+    assert lines[2].startswith("xxx")
+    assert lines[3:] == [""] * LINES_MOST + ["7 more lines"]
 
 
 @pytest.mark.parametrize("held", [True, False])
