@@ -13,8 +13,8 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -89,8 +89,7 @@ def restrict(needs: Needs, kernel: Callable[[], Calls] = landlock.kernel) -> Out
     # A service manager may listen on an abstract socket.
     abstract_sockets = not os.environ.get("NOTIFY_SOCKET", "").startswith("@")
     try:
-        with ExitStack() as opened:
-            places = [*_open(needs, opened)]
+        with closing(_open(needs)) as places:
             done = landlock.restrict(calls, places, abstract_sockets=abstract_sockets)
     except OSError as error:
         return Outcome(["no_new_privs"], [f"files, programs, connections ({_reason(error)})"])
@@ -142,7 +141,8 @@ def _threads() -> int:
         return 1
 
 
-def _open(needs: Needs, opened: ExitStack) -> Iterator[Place]:
+def _open(needs: Needs) -> Generator[Place]:
+    """Each is open until the next one is asked for: there may be few descriptors."""
     for root in needs.roots:
         yield Place(root, _READ)
     for folder in needs.write:
@@ -157,10 +157,14 @@ def _open(needs: Needs, opened: ExitStack) -> Iterator[Place]:
         for path in paths:
             try:
                 fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            except OSError:
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise
                 continue  # what cannot be reached now could not be used later either
-            opened.callback(os.close, fd)
-            yield Place(fd, rights)
+            try:
+                yield Place(fd, rights)
+            finally:
+                os.close(fd)
 
 
 def folders_above(fd: int, paths: Iterable[str]) -> list[str]:

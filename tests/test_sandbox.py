@@ -56,6 +56,24 @@ def test_all_that_a_new_kernel_knows_is_given_up(tmp_path: Path) -> None:
     assert calls.restricted == 0
 
 
+def test_it_takes_few_descriptors(tmp_path: Path) -> None:
+    """There may be few (`ulimit -n`), and none to spare for every place at once."""
+    places = [tmp_path / str(number) for number in range(50)]
+    for place in places:
+        place.mkdir()
+    opened = []
+
+    class Counting(FakeCalls):
+        def allow(self, ruleset: int, attributes: bytes) -> None:
+            super().allow(ruleset, attributes)
+            opened.append(len(os.listdir("/dev/fd")))
+
+    calls = Counting(7)
+    restricted_by(calls, tmp_path, read=[str(place) for place in places])
+    assert {str(place) for place in places} <= calls.rules.keys()
+    assert max(opened) - min(opened) <= 1
+
+
 @pytest.mark.parametrize(
     ("version", "handled", "kept"),
     [
