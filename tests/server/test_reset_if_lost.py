@@ -140,7 +140,7 @@ def client(port: int) -> socket.socket:
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 
 
-@SIGNALS
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_daemon_that_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "large").write_bytes(CONTENT)
     with daemon(tmp_path) as (process, port), client(port) as sock:

@@ -389,7 +389,7 @@ def test_what_is_no_tls(said: bytes, why: str, connect: Connect) -> None:
 
 def test_a_certificate_that_is_not_trusted(connect: Connect) -> None:
     """The client says so; there is nothing wrong with us."""
-    client = TlsClient(connect(tls=server_context), client_context(make()))
+    client = TlsClient(connect(tls=server_context, protocol=Watcher()), client_context(make()))
     with pytest.raises(ssl.SSLCertVerificationError):
         client.shake()
     client.flush()
