@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,8 +72,10 @@ def test_the_first_that_fits_decides(user: str | None, name: str, expected: Leve
 
 def test_the_example_for_people() -> None:
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
-    example = readme.partition("    # /etc/tcpdl/rules")[2].partition("\n\n")[0].partition("\n")[2]
-    rules = parse(textwrap.dedent(example).encode())
+    example = (
+        readme.partition("# /etc/tcpdl/rules: a pattern")[2].partition("```")[0].partition("\n")[2]
+    )
+    rules = parse(example.encode())
     assert len(rules.rules) == 6
     for user, name, expected in (
         *((None, "/", LIST), (None, "/public/a", READ), (None, "/team", NOTHING)),
