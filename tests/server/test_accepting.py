@@ -28,6 +28,9 @@ from tcpdl.server.direct import DirectTransport, address_of
 if TYPE_CHECKING:
     from tests.server.conftest import Log
 
+NONE = 1 << 20
+"""A descriptor that there is not: whoever looks at it finds something to do."""
+
 
 class Reactor(Clock):
     """One that knows who wants to read."""
@@ -91,7 +94,7 @@ class Port:
         self.fails = False
 
     def fileno(self) -> int:
-        return 3
+        return NONE
 
     def come(self, count: int, host: str = "192.0.2.1") -> None:
         self.backlog.extend([IPv4Address("TCP", host, 1)] * count)
