@@ -53,11 +53,9 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@# More processes than processors, since many tests wait for programs. A file of tests stays
-	@# with one process, and what it has set up with it. In order: else the longest ones come last,
-	@# one after the other.
-	$(BIN)/python -m pytest --numprocesses $$(($$(nproc) * 3 / 2)) \
-	    --dist loadfile --no-loadscope-reorder
+	@# A file of tests stays with one process, and what it has set up with it. In order: else the
+	@# longest ones come last, one after the other.
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # The fuzzer has no releases for some interpreters, and nothing else needs it.
 fuzz: $(STAMP)
