@@ -18,7 +18,7 @@ from tests.daemons import SECONDS, Daemon, daemon_of
 from tests.faults.conftest import bytes_of, encrypting
 from tests.faults.fetching import How, fetch
 
-DOWNLOADS = 100
+DOWNLOADS, DOWNLOADS_MOST = 100, 2000
 
 REPLACE = """
 import itertools, os, select, sys
@@ -75,7 +75,10 @@ def test_each_download_is_one_version(
     versions = [bytes_of(size, seed) for seed, size in enumerate(sizes)]
     seen: Counter[int] = Counter()
     with replaced(daemon.root / "file", versions):
-        for _ in range(DOWNLOADS):
+        # On a busy machine nearly each of them may meet a change.
+        for number in range(DOWNLOADS_MOST):
+            if number >= DOWNLOADS and len(seen) == 2:
+                break
             outcome = fetch(daemon.port, way, "file")
             if dialect == "native" and outcome.how is How.ERROR:
                 assert outcome.status == native.CHANGED  # which is as good: nothing looked whole
