@@ -177,7 +177,6 @@ class Sharing:
         self._uses: dict[Process, _Used] = {}
         self._news: IDelayedCall | None = None
         self._division: IDelayedCall | None = None
-        self._divided: set[str] = set()
 
     def follow(self, process: Process) -> None:
         """Have a worker that was started take part."""
