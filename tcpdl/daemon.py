@@ -71,7 +71,7 @@ class Daemon(MultiService):
             reactor, self.crowd, self.deadlines, rate=accepts, transfers=self.transfers
         )
         self._reactor = reactor
-        self._sendfile = os.sendfile if sendfile else None
+        self._sendfile = _sendfile(sendfile)
         self._connections: Any = None
         self._draining: Draining | None = None
         self.drain_seconds = 0.0
@@ -126,8 +126,9 @@ class Daemon(MultiService):
         self.hangups.add(credentials.reload)
         self.addService(Renewing(credentials, self._reactor))
 
-    def believe(self, proxies: Proxies) -> None:
-        """Have their connections begin with a header that says whose they are."""
+    def believe(self, proxies: Proxies | None) -> None:
+        """Have their connections to come begin with a header that says whose they are; nobody's,
+        if there is none."""
         self.accepting.proxies = proxies
 
     def read_again(self, admission: Admission) -> None:
@@ -146,10 +147,15 @@ class Daemon(MultiService):
             self._shaper = Shaper(rates, self._reactor)
         else:
             self._shaper.change(rates)
-        for service in self:
-            if isinstance(service, Listening):
-                service.shape(self._shaper if any(rates) else None)
+        for service in self._listening():
+            service.change(shaper=self._shaper if any(rates) else None)
         return not first
+
+    def send_by(self, *, sendfile: bool) -> None:
+        """Send by sendfile(2), or read and write, over connections to come."""
+        self._sendfile = _sendfile(sendfile)
+        for service in self._listening():
+            service.change(sendfile=self._sendfile)
 
     def accept_at(self, rate: int) -> None:
         """Accept so many connections in a second from now on; 0: any number."""
@@ -173,9 +179,8 @@ class Daemon(MultiService):
 
     def sockets(self) -> Iterator[str]:
         """The paths of Unix sockets that are listened on."""
-        for service in self:
-            port = service.port if isinstance(service, Listening) else None
-            address = port.getHost() if port is not None else None
+        for service in self._listening():
+            address = service.port.getHost() if service.port is not None else None
             if isinstance(address, UNIXAddress) and address.name:
                 name = os.fsdecode(address.name)
                 if not name.startswith("\0"):
@@ -201,8 +206,8 @@ class Daemon(MultiService):
         if self._draining is not None:
             return self._draining.hasten(seconds)
         self._draining = Draining(self._reactor, self.deadlines)
-        ports = [service for service in self if isinstance(service, Listening)]
-        return self._draining.begin(seconds, [port.retire(last=last) for port in ports])
+        ports = [port.retire(last=last) for port in self._listening()]
+        return self._draining.begin(seconds, ports)
 
     def drain_on_sigterm(self, seconds: float) -> None:
         """Have SIGTERM `drain` the daemon before it ends; a second one, or SIGINT, ends it at once.
@@ -241,11 +246,18 @@ class Daemon(MultiService):
         while self._to_close:
             self._to_close.pop()()
 
+    def _listening(self) -> list[Listening]:
+        return [service for service in self if isinstance(service, Listening)]
+
     def _shared_connections(self) -> Any:
         if self._connections is None:
             available = epoll.available()
             self._connections = epoll.EpollSet(self._reactor) if available else self._reactor
         return self._connections
+
+
+def _sendfile(wanted: bool) -> Any:
+    return os.sendfile if wanted else None
 
 
 def _collect_seldom() -> None:

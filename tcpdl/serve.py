@@ -20,7 +20,7 @@ from twisted.python import usage
 
 from tcpdl.client.url import join
 from tcpdl.daemon import Daemon
-from tcpdl.logs.observers import is_journal, observer
+from tcpdl.logs.observers import Log, is_journal
 from tcpdl.processes.parent import Parent
 from tcpdl.server.activation import ECHO, FILES
 from tcpdl.server.addresses import machine_addresses
@@ -77,7 +77,7 @@ def serve(arguments: Sequence[str]) -> int:
     # What was logged until now is what the welcome says better.
     welcome = not is_journal(sys.stdout.fileno(), os.environ)
     globalLogBeginner.beginLoggingTo(
-        [_observer(options)], redirectStandardIO=False, discardBuffer=welcome
+        [_logging(options, daemon)], redirectStandardIO=False, discardBuffer=welcome
     )
     if welcome:
         _say("\n".join(_welcome(options.folders(), daemon)))
@@ -88,11 +88,19 @@ def serve(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _observer(options: Options) -> ILogObserver:
-    """What writes the log, to standard error."""
+def _logging(options: Options, daemon: Daemon | Parent) -> ILogObserver:
+    """What writes the log, to standard error, as `options` say; later ones, if `daemon` has read
+    its configuration again."""
     fd = sys.stderr.fileno()
     likely = "journald" if is_journal(fd, os.environ) else "text"
-    return observer(fd, options["log-format"] or likely, options["log-level"] or "info")
+    log = Log(fd)
+
+    def write(options: Options) -> None:
+        log.write_as(options["log-format"] or likely, options["log-level"] or "info")
+
+    write(options)
+    daemon.on_reload(("log-format", "log-level"), write)
+    return log
 
 
 def _say(text: str) -> None:

@@ -20,10 +20,8 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
 from tcpdl.content.mounts import Mounts
 from tcpdl.daemon import Daemon
-from tcpdl.in_place import Parts, change_in_place, hosts
-from tcpdl.logs.access import AccessLog, to_log
-from tcpdl.logs.file import LineFile, open_log
-from tcpdl.logs.lines import FORMATS
+from tcpdl.in_place import Parts, change_in_place, hosts, tell_of_wrong_logins
+from tcpdl.logs.destination import Lines
 from tcpdl.logs.rotating import Rotations
 from tcpdl.options.daemon import Options, advised, leave
 from tcpdl.ports import Opened, open_ports
@@ -165,14 +163,13 @@ def _serving(
     daemon: Daemon, directory: Directory | Mounts, options: Options, reactor: Any
 ) -> Callable[[Opened], None]:
     """What has `daemon` serve what there is for a port on it."""
-    _log_answers(daemon, options, reactor)
+    lines = _log_answers(daemon, options, reactor)
     admission = options.admission(directory, daemon.workers, reactor)
     if admission is not None:
         if isinstance(directory, Mounts):
             daemon.at_start(partial(_tell_of_nested, directory))
         daemon.read_again(admission)
-        if admission.logins is not None:
-            admission.logins.failures.on_wrong = daemon.transfers.wrong_login
+        tell_of_wrong_logins(daemon, admission)
     raw = RawFactory(
         directory,
         reactor,
@@ -208,14 +205,14 @@ def _serving(
     most = options["max-requests"]
     transfers = daemon.transfers
     http = HttpFactory(answers, daemon.deadlines, requests_most=most, transfers=transfers)
-    change_in_place(daemon, Parts(directory, raw, native, http, answers, admission), reactor)
     dialects = (daemon.deadlines, raw, native, http)
-    front = FrontFactory(*dialects, transfers=transfers)
     others = refusing(daemon.deadlines, transfers) if daemon.credentials else None
     encrypted = FrontFactory(*dialects, unencrypted=others, transfers=transfers)
-    if options["tls-required"]:
-        front = encrypted
+    required = others if options["tls-required"] else None
+    front = FrontFactory(*dialects, unencrypted=required, transfers=transfers)
     echo = EchoFactory(daemon.deadlines, options["echo-reply"], transfers=transfers)
+    parts = Parts(directory, raw, native, http, front, others, echo, answers, admission, lines)
+    change_in_place(daemon, parts, reactor)
 
     def serve_on(port: Opened) -> None:
         try:
@@ -250,25 +247,21 @@ def _tell_of_nested(mounts: Mounts) -> None:
         )
 
 
-def _log_answers(daemon: Daemon, options: Options, reactor: Any) -> None:
+def _log_answers(daemon: Daemon, options: Options, reactor: Any) -> Lines:
     """Have a line written for each answer, unless none are to be. Raises `CannotListen`."""
     rotations = Rotations(reactor)
     daemon.addService(rotations)
-    form = FORMATS[options.access_log_form()]
-    path = options.access_log_file()
-    if path is None:
-        if options["access-log"] is None:
-            daemon.close_at_end(AccessLog(daemon.transfers, reactor, form, to_log).close)
-        return
+    lines = Lines(daemon.transfers, reactor, _warn)
+    where = options.access_log()
     try:
-        fd = open_log(path, options.access_log_owner())
+        lines.go_to(where, options.access_log_owner())
     except OSError as error:
-        raise CannotListen(f"--access-log: {path} cannot be written: {error.strerror}") from error
-    file = LineFile(path, fd, partial(reactor.callFromThread, _warn))
-    access = AccessLog(daemon.transfers, reactor, form, file.write)
-    daemon.close_at_end(file.close)
-    daemon.close_at_end(access.close)
-    rotations.add(file.reopen)
+        raise CannotListen(
+            f"--access-log: {where.file} cannot be written: {error.strerror}"
+        ) from error
+    rotations.add(lines.reopen)
+    daemon.close_at_end(lines.close)
+    return lines
 
 
 def _warn(problem: str) -> None:

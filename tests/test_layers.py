@@ -70,7 +70,10 @@ LAYERS = {
     ),
     "tcpdl.ports": Layer(("twisted", "tcpdl.wire", "tcpdl.server", "tcpdl.options")),
     "tcpdl.in_place": Layer(
-        ("tcpdl.content", "tcpdl.web", "tcpdl.server", "tcpdl.daemon", "tcpdl.options")
+        (
+            *("tcpdl.content", "tcpdl.web", "tcpdl.server", "tcpdl.logs", "tcpdl.daemon"),
+            "tcpdl.options",
+        )
     ),
     "tcpdl.reloading": Layer(
         ("twisted", "tcpdl.wire", "tcpdl.server", "tcpdl.daemon", "tcpdl.options")

@@ -135,6 +135,11 @@ class Directory:
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._counts_links = os.fstat(self._fd).st_nlink > 0  # some of FUSE do not
 
+    def serve(self, *, hidden: bool, symlinks: Symlinks) -> None:
+        """Serve so from the next name on that is asked for; a walk goes on as it was begun."""
+        self.hidden = hidden
+        self.symlinks = symlinks
+
     def descriptors(self) -> list[int]:
         """That of the folder."""
         return [self._fd]

@@ -50,9 +50,12 @@ class Guarded:
     """A folder, or several, as one visitor may see them. It is a `content.source.Source`."""
 
     def __init__(self, source: Directory | Mounts, rights: Rights) -> None:
-        self.hidden = source.hidden
         self._source = source
         self._rights = rights
+
+    @property
+    def hidden(self) -> bool:
+        return self._source.hidden
 
     def open_file(self, name: Name) -> File:
         return self._source.open_file(name, rights=self._rights)

@@ -66,8 +66,19 @@ class Mounts:
         except BaseException:
             self.close()
             raise
-        self.hidden = any(directory.hidden for directory in self._all.values())
+        self.hidden = False
         """Whether hidden names may be asked for: each folder decides it for its own."""
+        self._look()
+
+    def serve(self, name: bytes, *, hidden: bool, symlinks: Symlinks) -> None:
+        """As `Directory.serve`, the folder of that name; nothing, if none has it."""
+        directory = self._all.get(name)
+        if directory is not None:
+            directory.serve(hidden=hidden, symlinks=symlinks)
+            self._look()
+
+    def _look(self) -> None:
+        self.hidden = any(directory.hidden for directory in self._all.values())
 
     def descriptors(self) -> list[int]:
         """Those of the folders."""

@@ -121,8 +121,10 @@ class Source(Protocol):
     An iterator that is not used up should be closed, since it may hold a descriptor.
     """
 
-    hidden: bool
-    """Whether names that begin with a dot are served."""
+    @property
+    def hidden(self) -> bool:
+        """Whether names that begin with a dot are served. It may change."""
+        ...
 
     def open_file(self, name: Name) -> File:
         """Open the file called `name`. Raises a subclass of `NotServed`."""

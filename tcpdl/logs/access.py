@@ -77,6 +77,11 @@ class AccessLog:
             self._timer = None
         self._write()
 
+    def end(self) -> None:
+        """Hand on what waits, and make no more lines."""
+        self._transfers.on_end.remove(self._note)
+        self.flush()
+
     def close(self) -> None:
         """Hand on what waits, and from now on each line as it comes: those of connections that end
         with the daemon come when its timers have stopped."""

@@ -1,20 +1,23 @@
 """A file that lines are added to, by a thread of its own. Imports the standard library only.
 
 Whoever hands over lines waits for nothing: a disk that is slow, full or gone costs lines, whose
-number is told, and nothing else. Several processes may add to one file: lines are written whole,
-many with one call. When the file's name leads elsewhere, since somebody has put the file away, the
-name is opened anew.
+number is told, and nothing else. Several processes may add to one file: each has it for itself
+while it writes many lines with one call, so that what a full disk leaves of a line can be taken off
+again before anything stands behind it. When the file's name leads elsewhere, since somebody has put
+the file away, the name is opened anew.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import stat
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 LOOK_SECONDS = 1.0
 """How often it is looked at where the name leads, if nothing is written."""
@@ -24,6 +27,10 @@ WAITING_MOST = 8 * 1024 * 1024
 
 PIPE_MOST = 4096
 """Bytes that go into a pipe without being mixed with those of others."""
+
+HELD_SECONDS = 0.1
+"""How long it is waited for another process that has the file for itself. Ours take no longer, and
+whoever may read it can hold it."""
 
 LAST_SECONDS = 2.0
 """How long the end of the process is put off by what is still to be written."""
@@ -39,12 +46,12 @@ def open_log(path: str, owner: tuple[int, int] | None = None, mode: int | None =
     the umask leaves of `MODE`; `-` is standard output. Raises `OSError`."""
     if path == STDOUT:
         return os.dup(1)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+    flags = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
     try:
-        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, MODE)
+        fd = os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, MODE)
     except FileExistsError:
         # A FIFO that nobody reads is an error, and nothing to wait for.
-        fd = os.open(path, flags | os.O_CREAT | os.O_NONBLOCK, MODE)
+        fd = _open_there(path, flags | os.O_CREAT | os.O_NONBLOCK)
         os.set_blocking(fd, True)
     else:
         if owner is not None:
@@ -54,13 +61,22 @@ def open_log(path: str, owner: tuple[int, int] | None = None, mode: int | None =
     return fd
 
 
+def _open_there(path: str, flags: int) -> int:
+    """For reading as well, if it is a file and that is allowed: how it ends says how to go on."""
+    with suppress(OSError):
+        if stat.S_ISREG(os.stat(path).st_mode):
+            return os.open(path, flags | os.O_RDWR, MODE)
+    return os.open(path, flags | os.O_WRONLY, MODE)
+
+
 class LineFile:
     """Lines on their way into a file."""
 
     def __init__(self, path: str, fd: int, tell: Callable[[str], object]) -> None:
         """`fd` is that of the file at `path`, from `open_log`; it is ours from now on. `tell` is
         given sentences about what goes wrong, in any thread."""
-        self._path = path
+        self.path = path
+        """As it was given, or `-`."""
         self._tell = tell
         self._fd = fd
         self._thread: threading.Thread | None = None
@@ -69,6 +85,7 @@ class LineFile:
         self._size = 0
         self._anew = False
         self._closing = False
+        self._leaving = False
         self._torn = False  # what was written last does not end with the end of a line
         self._stuck = False
         self._trouble = ""  # which was told of
@@ -106,24 +123,46 @@ class LineFile:
         if self._thread is None:
             self._look()
 
-    def close(self) -> None:
+    @property
+    def busy(self) -> bool:
+        """Whether something is still being written."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def leave(self) -> None:
+        """Write what waits, and wait for nothing. Nothing is to be written any more."""
+        self._leaving = True
+        self._end()
+        if self._thread is None:
+            os.close(self._fd)
+
+    def close(self) -> int:
         """Write what waits, as far as that takes no more than `LAST_SECONDS`; what comes from now
-        on is written at once."""
+        on is written at once. Returns the number of lines that were lost, and not told of yet."""
+        self._end()
+        self.wait()
+        if self.busy:
+            self._stuck = True  # so would we be
+            with self._condition:
+                return self._lost + sum(data.count(b"\n") for data in self._waiting)
+        os.close(self._fd)
+        lost, self._lost = self._lost, 0
+        return lost
+
+    def wait(self) -> None:
+        """Return once all is written after `leave`, or it has taken `LAST_SECONDS`."""
+        if self._thread is not None:
+            self._thread.join(LAST_SECONDS)
+
+    def _end(self) -> None:
         with self._condition:
             self._closing = True
             self._condition.notify()
-        if self._thread is not None:
-            self._thread.join(LAST_SECONDS)
-            if self._thread.is_alive():
-                self._stuck = True  # so would we be
-                return
-        os.close(self._fd)
 
     def _put_late(self, data: bytes) -> None:
         if self._stuck:
             return
         try:
-            self._fd = open_log(self._path, mode=self._mode)
+            self._fd = open_log(self.path, mode=self._mode)
         except OSError as error:
             self._complain(f"loses lines ({error.strerror})")
             return
@@ -145,15 +184,19 @@ class LineFile:
             with self._condition:
                 self._size -= len(data)
             if done:
-                return
+                break
+        if self._leaving:
+            os.close(self._fd)
+            if self._lost:
+                self._complain(f"has lost {self._lost} lines")
 
     def _look(self) -> None:
         """Open the name anew, if it leads elsewhere or somebody says so."""
         anew, self._anew = self._anew, False
-        if self._path == STDOUT:
+        if self.path == STDOUT:
             return
         try:
-            found = os.stat(self._path)
+            found = os.stat(self.path)
             same = (found.st_dev, found.st_ino) == self._identity
         except OSError:
             same = False
@@ -161,7 +204,7 @@ class LineFile:
             return
         try:
             # As who reads it had it; twistd has another umask since it went into the background.
-            fd = open_log(self._path, mode=self._mode)
+            fd = open_log(self.path, mode=self._mode)
         except OSError as error:
             self._complain(f"cannot be opened again ({error.strerror}), and goes on where it was")
             return
@@ -174,28 +217,34 @@ class LineFile:
 
     def _know(self, fd: int) -> None:
         found = os.fstat(fd)
+        regular = stat.S_ISREG(found.st_mode)
         self._identity = found.st_dev, found.st_ino
-        self._mode = stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) else None
-        self._most = PIPE_MOST if not stat.S_ISREG(found.st_mode) else WAITING_MOST
+        self._mode = stat.S_IMODE(found.st_mode) if regular else None
+        self._most = WAITING_MOST if regular else PIPE_MOST
+        # Standard output may be a file, but it is somebody else's.
+        self._ours = regular and self.path != STDOUT
 
     def _put(self, data: bytes) -> None:
         if not data:
             return  # which says nothing of whether it can be written
-        at = 0
-        try:
-            while at < len(data):
-                at += self._put_some(data, at)
-        except OSError as error:
-            self._torn = self._torn or (at > 0 and data[at - 1 : at] != b"\n")
-            with self._condition:
-                self._lost += data.count(b"\n", at)
-            self._complain(f"loses lines ({error.strerror})")
-            return
+        at, why = 0, ""
+        with self._alone() as alone:
+            self._torn = self._torn or self._ends_within_line()
+            try:
+                while at < len(data):
+                    at += self._put_some(data, at)
+            except OSError as error:
+                why = error.strerror or str(error)
+                self._leave_off(at - data.rfind(b"\n", 0, at) - 1, alone)
         with self._condition:
-            lost, self._lost = self._lost, 0
-        if lost:
+            self._lost += data.count(b"\n", at)
+            lost = 0 if at < len(data) else self._lost
+            self._lost -= lost
+        if at < len(data):
+            self._complain(f"loses lines ({why})")
+        elif lost:
             self._trouble = ""
-            self._tell(f"the access log {self._path} has lost {lost} lines; it is written again")
+            self._tell(f"the access log {self.path} has lost {lost} lines; it is written again")
 
     def _put_some(self, data: bytes, at: int) -> int:
         """Write from `at`, whole lines if that is not within one, as many as one call may; returns
@@ -212,7 +261,53 @@ class LineFile:
         self._torn = False
         return sent - len(start)
 
+    def _leave_off(self, begun: int, alone: bool) -> None:
+        """So many bytes of a line were written last, and nothing more can be: take them off again,
+        unless somebody may have written behind them."""
+        if not begun:
+            return
+        self._torn = True
+        if alone:
+            with suppress(OSError):  # a file may be one that can only grow
+                end = os.lseek(self._fd, 0, os.SEEK_CUR)
+                if os.fstat(self._fd).st_size == end:
+                    os.ftruncate(self._fd, end - begun)
+                    self._torn = False
+
+    def _ends_within_line(self) -> bool:
+        """Whether somebody, who may be no more, has left half a line in the file; as far as it may
+        be read."""
+        if self._ours:
+            with suppress(OSError):
+                size = os.fstat(self._fd).st_size
+                return size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
+        return False
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether no other process of ours writes to the file meanwhile."""
+        held = self._ours and self._hold()
+        try:
+            yield held
+        finally:
+            if held:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _hold(self) -> bool:
+        until = time.monotonic() + HELD_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    return False
+                time.sleep(HELD_SECONDS / 20)
+            except OSError:  # a file system without locks
+                return False
+            else:
+                return True
+
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:
             self._trouble = trouble
-            self._tell(f"the access log {self._path} {trouble}")
+            self._tell(f"the access log {self.path} {trouble}")

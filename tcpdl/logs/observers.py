@@ -93,6 +93,22 @@ class Observer:
             return  # nobody reads it, and there is nowhere else to say so
 
 
+@implementer(ILogObserver)
+class Log:
+    """Writes events to a descriptor, in a form and from a level on that may change."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.write_as("text", "info")
+
+    def write_as(self, form: str, level: str) -> None:
+        """In the form and from the level of these names, from now on."""
+        self._observer = observer(self._fd, form, level)
+
+    def __call__(self, event: LogEvent) -> None:
+        self._observer(event)
+
+
 def observer(fd: int, form: str, level: str = "info") -> ILogObserver:
     """Writes events from `level` on to `fd`, in the `form` of this name."""
     least = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(level))

@@ -9,6 +9,7 @@ from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 from tcpdl.checking import DEFAULT, CheckOptions
 from tcpdl.cli import COMMANDS
 from tcpdl.manual.model import Argument, Command, Completes, Group, Setting, Settings
+from tcpdl.options import reloads
 from tcpdl.options.daemon import Options
 from tcpdl.options.environment import variable
 from tcpdl.options.told import groups_of, options_of
@@ -45,7 +46,9 @@ def settings() -> Iterator[Settings]:
     kinds = Options({}).known.kinds
     for group in serve().groups:
         found = tuple(
-            Setting(option, kinds[option.name].value, variable(option.name))
+            Setting(
+                option, kinds[option.name].value, variable(option.name), reloads.told(option.name)
+            )
             for option in group.options
             if option.name in kinds
         )

@@ -79,7 +79,7 @@ def settings(groups: Iterable[Settings], details: Details) -> Iterator[str]:
             option = setting.option
             yield f"`{option.name}` = *{_escape(setting.takes)}*"
             yield from _told(option, details)
-            yield from (f"  `${setting.variable}`", "")
+            yield from (f"  `${setting.variable}`", "", f"  {_marked(setting.reload)}", "")
 
 
 def _options(options: Iterable[Option], details: Details) -> Iterator[str]:

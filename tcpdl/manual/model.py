@@ -64,6 +64,8 @@ class Setting(NamedTuple):
     """What stands behind `=` in the file, in a few words."""
     variable: str
     """Of the environment."""
+    reload: str
+    """What becomes of a change of it while the daemon runs: sentences."""
 
 
 class Settings(NamedTuple):

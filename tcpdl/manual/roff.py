@@ -139,6 +139,7 @@ def settings(groups: Iterable[Settings], details: Details) -> Iterator[str]:
             yield from (".TP", f"{_bold(option.name)} = \\fI{escape(setting.takes)}\\fR")
             yield from _told(option, details)
             yield from (".IP", _bold(f"${setting.variable}"))
+            yield from (".IP", *_fill(_marked(setting.reload)))
 
 
 def tag(option: Option) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.python import usage
 
 from tcpdl import logs
+from tcpdl.logs.destination import Destination
 from tcpdl.logs.file import STDOUT
 from tcpdl.logs.lines import FORMATS
 from tcpdl.logs.observers import FORMS, LEVELS
@@ -86,6 +87,11 @@ class LogOptions(usage.Options):
         if path is None or path == NONE:
             return None
         return path if path == STDOUT else os.path.abspath(path)
+
+    def access_log(self) -> Destination:
+        """Where the lines for answers go."""
+        wanted = self["access-log"] != NONE
+        return Destination(self.access_log_form(), self.access_log_file(), wanted)
 
     def access_log_owner(self) -> tuple[int, int] | None:
         """The user and the group that twistd is going to become, with -1 for those that stay; if

@@ -10,7 +10,7 @@ from twisted.python import usage
 from tcpdl.access import rules
 from tcpdl.access.files import FileError, Kept
 from tcpdl.access.rules import Rules
-from tcpdl.content.directory import Directory
+from tcpdl.content.directory import Directory, Symlinks
 from tcpdl.content.mounts import Mount, Mounts, mount_name
 from tcpdl.options.reading import folder, symlinks, warn
 from tcpdl.wire.names import NameRefused
@@ -77,18 +77,21 @@ class MountOptions(usage.Options):
 
     def open_content(self) -> Directory | Mounts:
         """What is handed out. Raises `OSError`."""
-        hidden = bool(self["hidden"])
         if not self["mount"]:
-            return Directory(self["root"], hidden=hidden, symlinks=self["symlinks"])
+            return Directory(self["root"], hidden=self.hidden_of(""), symlinks=self.symlinks_of(""))
         return Mounts(
-            Mount(
-                os.fsencode(name),
-                path,
-                hidden or name in self["mount-hidden"],
-                self["mount-symlinks"].get(name, self["symlinks"]),
-            )
+            Mount(os.fsencode(name), path, self.hidden_of(name), self.symlinks_of(name))
             for name, path in self["mount"].items()
         )
+
+    def hidden_of(self, name: str) -> bool:
+        """Whether hidden files are handed out, of the folder of that name; the root has none."""
+        return bool(self["hidden"]) or name in self["mount-hidden"]
+
+    def symlinks_of(self, name: str) -> Symlinks:
+        """What is done with symbolic links, in the folder of that name; the root has none."""
+        chosen: Symlinks = self["mount-symlinks"].get(name, self["symlinks"])
+        return chosen
 
     def folders(self) -> dict[str, str]:
         """The folders that are handed out, by their names; the root has none."""

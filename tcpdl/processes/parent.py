@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from tcpdl.options.daemon import Options
+from tcpdl.options.reloads import RELOADS, takes_restart
 from tcpdl.processes.confining import restrict_parent
 from tcpdl.processes.counting import Counting
 from tcpdl.processes.process import CannotStart, Order, Process, spawn
@@ -27,6 +28,7 @@ from tcpdl.processes.slot import Slot
 from tcpdl.processes.sockets import Shared, close, open_shared
 from tcpdl.reloading import changes, refuse
 from tcpdl.server.certificate import Credentials
+from tcpdl.server.changes import Apply, Changes, Outcome
 from tcpdl.server.deadlines import run_on_monotonic_clock
 from tcpdl.server.hangup import Hangups
 from tcpdl.server.listening import CannotListen
@@ -36,19 +38,6 @@ from tcpdl.wire.text import visible
 
 LOOK_SECONDS = 1.0
 """How often it is looked whether workers say something."""
-
-FIXED = (
-    "port",
-    "interface",
-    "listen",
-    "echo-port",
-    "workers",
-    "hang-seconds",
-    "admin",
-    "log-format",
-    "log-level",
-)
-"""Options that are those of the parent, which lasts."""
 
 _log = Logger()
 
@@ -102,6 +91,8 @@ class Parent(MultiService):
         self._hangups = hangups
         self.counting = Counting(self.slots, reactor, hangups)
         self.sharing = Sharing(reactor, lambda: self.options.rates())
+        self._changes = Changes()
+        self.on_reload(("hang-seconds",), self._watch)
         self.on_spawn: list[Callable[[Process], object]] = [
             *(self.counting.follow, self.sharing.follow, self._follow),
         ]
@@ -121,6 +112,11 @@ class Parent(MultiService):
     def at_start(self, begin: Callable[[], None]) -> None:
         """Call `begin` when the service starts, before there are workers."""
         self._to_begin.append(begin)
+
+    def on_reload(self, names: Iterable[str], apply: Apply) -> None:
+        """Call `apply` with the new options once workers serve by them, if any of the options
+        `names` is another one then. What nobody registers is the workers' business."""
+        self._changes.on(names, apply)
 
     def startService(self) -> None:
         run_on_monotonic_clock(self._reactor)
@@ -162,10 +158,11 @@ class Parent(MultiService):
             self._notifier.ready(self._says())
             return
         for change in changes(self._first, options):
-            if change.name in FIXED:
-                _log.warn("{change} takes effect at a restart", change=change)
+            if takes_restart(change.name, with_workers=True):
+                outcome = Outcome(change, False, (RELOADS[change.name].why,))
+                _log.warn("{outcome}", outcome=outcome)
         for change in changes(self.options, options):
-            if change.name not in FIXED:
+            if not takes_restart(change.name, with_workers=True):
                 _log.info("{change}", change=change)
         self._reloading = True
         before, self.options = self.options, options
@@ -187,7 +184,9 @@ class Parent(MultiService):
                 _log.error("no worker starts anew, all stay as they were: {why}", why=visible(why))
         else:
             seconds = float(self.options["drain"])
+            changed = [*changes(self.options, options)]
             self.options = options
+            self._changes.apply(changed, options)
             for slot in self.slots:
                 slot.advance(seconds)
             _log.info("{count} workers serve in place of those before", count=len(self.slots))
@@ -254,6 +253,10 @@ class Parent(MultiService):
             return process
 
         return start
+
+    def _watch(self, options: Options) -> None:
+        for slot in self.slots:
+            slot.hang_looks = options["hang-seconds"]
 
     def _drain_seconds(self) -> float:
         return float(self.options["drain"]) if self._termination.gives_time else 0.0

@@ -47,7 +47,7 @@ class Slot:
         """How often somebody ended here unasked, or did not start."""
         self._clock = clock
         self._start = start
-        self._hang_looks = hang_looks
+        self.hang_looks = hang_looks
         self._backoff = Backoff()
         self._timer: IDelayedCall | None = None
         self._kills: dict[Process, IDelayedCall] = {}
@@ -127,7 +127,7 @@ class Slot:
         """To be called every second: is anybody there who says nothing?"""
         for process in self.processes:
             process.silence += 1
-            most = self._hang_looks if process.serves or process.drains else START_LOOKS
+            most = self.hang_looks if process.serves or process.drains else START_LOOKS
             if process.silence >= most and process.running:
                 process.silence = 0
                 process.kill(f"it has said nothing for {most} seconds, and was ended")

@@ -65,6 +65,8 @@ class Admission:
     def become(self, other: Admission) -> None:
         """From now on, what `other` was told holds, also for whoever is there already: whoever has
         logged in has to be known to it as well."""
+        if self.logins is not None and other.logins is not None:
+            other.logins.failures = self.logins.failures  # whoever has to wait goes on waiting
         self.logins = other.logins
         self._rules = other._rules
         self._keys = other._keys

@@ -28,7 +28,6 @@ from twisted.python.failure import Failure
 from tcpdl.server.accepting import Accepting, Door
 from tcpdl.server.adopting import Adopted
 from tcpdl.server.busy import Busy
-from tcpdl.server.shaping import Shaper
 from tcpdl.server.tls_transport import TlsFileTransport, UNIXTlsFileTransport
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
 
@@ -179,9 +178,9 @@ class Listening(Service):
             error = failures[0].value
             raise CannotListen(why_not(error)) from error
 
-    def shape(self, shaper: Shaper | None) -> None:
-        """Have connections to come be held to the limits of `shaper`."""
-        self._sending["shaper"] = shaper
+    def change(self, **sending: Any) -> None:
+        """Make connections to come with these arguments in place of those that were given."""
+        self._sending.update(sending)
 
     def startService(self) -> None:
         super().startService()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import threading
@@ -188,11 +189,104 @@ def test_a_full_disk(
     settle(file)
     file.write(["and again"])
     file.close()
-    assert path.read_text() == "one\ntwo\nagain\nand again\n"
+    assert path.read_text() == "one\nagain\nand again\n"
     assert said == [
         f"the access log {path} loses lines (No space left on device)",
         f"the access log {path} has lost 32 lines; it is written again",
     ]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_half_a_line_that_cannot_be_taken_off(
+    held: bool, begin: Begin, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a file that may only grow, or one that somebody else has locked."""
+    disk = Disk(monkeypatch)
+    monkeypatch.setattr(module, "HELD_SECONDS", 0.001)
+    if held:
+        other = os.open(path, os.O_RDONLY | os.O_CREAT)
+        fcntl.flock(other, fcntl.LOCK_EX)
+    else:
+
+        def refuse(fd: int, size: int) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "ftruncate", refuse)
+    file = begin()
+    disk.room = 7
+    file.write(["one", "two", "three"])
+    settle(file)
+    disk.room = None
+    file.write(["again"])
+    file.close()
+    assert path.read_text() == "one\ntwo\nagain\n"
+    if held:
+        os.close(other)
+
+
+def test_half_a_line_of_another_program_stays_one(begin: Begin, path: Path) -> None:
+    path.write_text("before\nhal")
+    file = begin()
+    file.write(["one"])
+    settle(file)
+    with path.open("a") as other:
+        other.write("other")
+    file.write(["two"])
+    file.close()
+    assert path.read_text() == "before\nhal\none\nother\ntwo\n"
+
+
+def test_what_another_has_written_behind_half_a_line_is_not_taken_off(
+    begin: Begin, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    lseek = os.lseek
+
+    def seek(fd: int, at: int, whence: int) -> int:
+        with path.open("a") as other:  # which does not ask whether somebody has it
+            other.write("!\n")
+        return lseek(fd, at, whence)
+
+    monkeypatch.setattr(os, "lseek", seek)
+    file = begin()
+    disk.room = 7
+    file.write(["one", "two", "three"])
+    settle(file)
+    assert path.read_text() == "one\ntwo!\n"
+
+
+def test_several_on_a_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one leaves of a line, the others do not write behind."""
+    disk = Disk(monkeypatch)
+    said: list[str] = []
+    files = [LineFile(str(path), open_log(str(path)), said.append) for _ in range(2)]
+    disk.room = 19
+    for number in range(4):
+        for file in files:
+            file.write([f"line {number}"])
+            settle(file)
+    disk.room = None
+    for file in files:
+        file.write(["again"])
+        file.close()
+    assert path.read_text().splitlines() == ["line 0"] * 2 + ["again"] * 2
+    assert sum(int(one.split(" lost ")[1].split()[0]) for one in said if " lost " in one) == 6
+
+
+def test_what_was_lost_at_the_end_is_known(
+    begin: Begin, path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    closed, left = begin(), begin()
+    disk.room = 0
+    for file in (closed, left):
+        file.write(["lost", "lost"])
+        settle(file)
+    assert closed.close() == 2
+    left.leave()
+    left.wait()
+    assert not left.busy
+    assert said[-1] == f"the access log {path} has lost 2 lines"
 
 
 def test_a_full_disk_that_nothing_more_is_written_to(

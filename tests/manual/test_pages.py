@@ -12,8 +12,9 @@ import pytest
 from tcpdl.client import errors
 from tcpdl.manual.__main__ import main, today
 from tcpdl.manual.model import Command
-from tcpdl.manual.pages import PAGES, SERVE, Page, as_roff, details, programs
+from tcpdl.manual.pages import PAGES, SERVE, Page, as_markdown, as_roff, details, programs
 from tcpdl.manual.roff import Head, page
+from tcpdl.options.reloads import RELOADS
 from tests.manual.shells import need
 
 DATE = "2026-11-27"
@@ -127,3 +128,10 @@ def test_how_it_is_called_is_told(arguments: list[str], capsys: pytest.CaptureFi
 def test_date_of_builds_that_can_be_repeated() -> None:
     assert today({"SOURCE_DATE_EPOCH": "86400"}) == "1970-01-02"
     assert today({}) >= "2026"
+
+
+def test_of_every_setting_it_is_told_what_a_reload_does() -> None:
+    for text in (as_roff(Page("tcpdl.toml", 5), DATE), as_markdown(Page("tcpdl.toml", 5))):
+        found = re.findall(r"^ *Changes at a (reload|restart)\b", text, re.M)
+        assert len(found) == len(RELOADS)
+        assert "With " in text

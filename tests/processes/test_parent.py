@@ -11,9 +11,13 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from tcpdl.options.daemon import Options
+from tcpdl.options.reloads import RELOADS
 from tcpdl.processes import parent as parent_module
 from tcpdl.processes.parent import Parent
 from tests.processes.test_slot import Process as Started
+from tests.server.conftest import Log, log
+
+__all__ = ["log"]
 
 
 class Channel:
@@ -157,6 +161,26 @@ def test_a_configuration_that_is_wrong_changes_nothing(world: World) -> None:
     world.parent.reload()
     assert len(world.started) == 2
     assert world.notifier.told == ["ready", "reloading", "ready"]
+
+
+def test_what_is_the_parents_changes_with_the_workers_or_takes_a_restart(
+    world: World, log: Log
+) -> None:
+    forms: list[str] = []
+    world.parent.on_reload(("log-format",), lambda options: forms.append(options["log-format"]))
+    world.serve(*world.started)
+    text = world.config.read_text()
+    world.config.write_text(f"{text}log-format = 'json'\nhang-seconds = 7\nport = 1\n")
+    world.parent.reload()
+    assert (forms, world.parent.slots[0].hang_looks) == ([], 30)
+    world.serve(*world.started[2:])
+    assert (forms, world.parent.slots[0].hang_looks) == (["json"], 7)
+    world.parent.reload()
+    world.serve(*world.started[4:])
+    assert forms == ["json"]
+    later = f"port: unset -> 1 takes effect at a restart; {RELOADS['port'].why}"
+    assert log.lines.count(later) == 2, "it is said each time"
+    assert log.lines.count("hang-seconds: 30 -> 7") == 1
 
 
 def test_a_reload_while_another_is_under_way_comes_after_it(world: World) -> None:
