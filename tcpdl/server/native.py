@@ -32,13 +32,16 @@ from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
 from tcpdl.wire.goaway import GoAway
 from tcpdl.wire.login import Login
-from tcpdl.wire.native import Answer, ProtocolError, Request
+from tcpdl.wire.native import Answer, Pick, ProtocolError, Request
 
 IDLE_SECONDS = 120.0
 """How long a client may keep a connection open on which nothing happens."""
 
 PENDING_MOST = 128
 """Requests of one client that wait for their turn. More are left in its hands until then."""
+
+NAMES_WAIT_MOST = 2048
+"""Names in them, after which the next request is left there as well: one PICK may have 30,000."""
 
 _log = Logger()
 
@@ -56,6 +59,7 @@ class Native(AnsweringProtocol):
         self.algorithm = 0
         self._incoming = Incoming(State.REQUESTS)
         self._requests: deque[Request | Login] = deque()
+        self._names = 0  # in them
         self._visitor: Everyone | Visit | None = None
         self._begun = False  # a request, or the preface, of which more is to come
         self._ended = False
@@ -95,23 +99,29 @@ class Native(AnsweringProtocol):
     def _read(self) -> None:
         """Queue the requests that have come, as many as may wait."""
         try:
-            while len(self._requests) < PENDING_MOST:
+            while not self._is_full:
                 request: Any = self._incoming.next()
                 if self._incoming.version and not self.algorithm:
                     self._greet()
                 if request is None:
                     break
                 self._requests.append(request)
+                self._names += _names_in(request)
         except ProtocolError as problem:
             self._tell(MALFORMED, str(problem))
             self._refusal = native.Error(0, native.NOT_UNDERSTOOD, str(problem))
-        full = len(self._requests) == PENDING_MOST
+        full = self._is_full
         if full is not self._paused:
             self._paused = full
             if full:
                 self.transport.pauseProducing()
             else:
                 self.transport.resumeProducing()
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether no other request is to wait."""
+        return len(self._requests) >= PENDING_MOST or self._names >= NAMES_WAIT_MOST
 
     def _greet(self) -> None:
         self.algorithm = digest.choose(self._incoming.digests)
@@ -142,6 +152,7 @@ class Native(AnsweringProtocol):
                 continue  # the connection may be lost
             in_a_row += 1
             request = self._requests.popleft()
+            self._names -= _names_in(request)
             if isinstance(request, Login):
                 await self._log_in(visitor, of_login(request))
             else:
@@ -155,7 +166,7 @@ class Native(AnsweringProtocol):
                     self._requests.clear()  # for another connection
                     self._refusal = None
                     break
-            if self._paused and len(self._requests) < PENDING_MOST // 2:
+            if self._paused and len(self._requests) < PENDING_MOST // 2 and not self._is_full:
                 self._read()
         self._answering = False
         if self._lost or self._ended:
@@ -244,6 +255,10 @@ class Native(AnsweringProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._requests.clear()
         super().connectionLost(reason)
+
+
+def _names_in(request: Request | Login) -> int:
+    return len(request.names) if isinstance(request, Pick) else 1
 
 
 class NativeFactory(Factory):

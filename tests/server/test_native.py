@@ -14,7 +14,7 @@ from tcpdl import digest
 from tcpdl.server.answering import UNSENT_MOST
 from tcpdl.server.answers import Answers
 from tcpdl.server.lingering import LINGER_SECONDS
-from tcpdl.server.native import IDLE_SECONDS, PENDING_MOST
+from tcpdl.server.native import IDLE_SECONDS, NAMES_WAIT_MOST, PENDING_MOST
 from tcpdl.wire import native
 from tcpdl.wire.native import (
     ABSENT,
@@ -124,6 +124,24 @@ def test_more_requests_than_may_wait(server: NativeServer) -> None:
         assert heard or client.connection.wants_to_read
         parts += heard
     assert [part.id for part in parts if isinstance(part, End)] == list(range(count))
+
+
+def test_more_names_than_may_wait(server: NativeServer) -> None:
+    server.work.hold = True
+    client = server.connect()
+    names = (b"hello",) * (NAMES_WAIT_MOST // 2 + 1)
+    client.say(*(Pick(number, b"", names) for number in range(5)))
+    assert sum(len(one.names) for one in client.protocol._requests) < NAMES_WAIT_MOST
+    assert not client.connection.wants_to_read
+    server.work.hold = False
+    server.work.release()
+    parts: list[Any] = []
+    while not (parts and parts[-1] == End(4, packs=2)):
+        heard = client.hear()
+        client.say()
+        assert heard or client.connection.wants_to_read
+        parts += heard
+    assert [part.id for part in parts if isinstance(part, End)] == [0, 1, 2, 3, 4]
 
 
 # What is not understood.
