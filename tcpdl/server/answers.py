@@ -26,21 +26,23 @@ from tcpdl.content.errors import (
     NotServed,
     Refused,
 )
-from tcpdl.content.source import File, Source
+from tcpdl.content.source import File
 from tcpdl.digest import FileEnded
 from tcpdl.server.admission import Everyone, Visit
 from tcpdl.server.answering import Gone
-from tcpdl.server.direct import direct
+from tcpdl.server.direct import address_of, direct
 from tcpdl.server.held import HeldFile
 from tcpdl.server.outcomes import LOST, outcome_of, why_of
 from tcpdl.server.outgoing import FileCutShort
-from tcpdl.server.packing import Packing
+from tcpdl.server.packing import Packing, with_roots
+from tcpdl.server.pools import Pool
 from tcpdl.server.sending import send_file
 from tcpdl.server.transfers import (
     CHANGED,
     COMPLETE,
     FAILED,
     MISMATCH,
+    UNAVAILABLE,
     Transfer,
     Transfers,
 )
@@ -48,13 +50,16 @@ from tcpdl.server.unreadable import Unreadable
 from tcpdl.server.warming import would_wait
 from tcpdl.server.working import Workers
 from tcpdl.wire import native, pack
-from tcpdl.wire.names import Name, NameRefused
+from tcpdl.wire.names import NameRefused
 from tcpdl.wire.native import Answer, Chunk, Digest, DigestList, End, Error, FileInfo, Pack
 from tcpdl.wire.pack import Entry
 
 INLINE_MOST = 64 * 1024
 """Bytes of a file that is read, hashed and written at once, with all that belongs to it: doing so
 takes less time than asking a thread to."""
+
+PACKS_MOST = 64 * 1024 * 1024
+"""Bytes of all packs that are being sent. For each of them, another one may stand ready."""
 
 UNDER_WAY = 2
 """Chunks that are handed to the transport at once: while one is sent, the next stands ready."""
@@ -132,6 +137,7 @@ class Answers:
         digests: Digests,
         workers: Workers,
         unreadable: Unreadable,
+        packs: Pool,
         transfers: Transfers,
     ) -> None:
         self._connection = connection
@@ -139,6 +145,7 @@ class Answers:
         self._digests = digests
         self._workers = workers
         self._unreadable = unreadable
+        self._packs = packs
         self._transfers = transfers
         self._algorithm = connection.algorithm
         self._asked = b""
@@ -356,49 +363,22 @@ class Answers:
             content_most=pack.PACKED_FILE_MOST if request.flags & native.CONTENT else -1,
             wanted=packing.is_mine if request.shares > 1 else None,
         )
+        steps: Iterator[Entry | None] = entries
         if request.flags & native.ROOTS:
-            entries = self._with_roots(source, name, entries)
-        await self._send_packs(request.id, packing, entries, transfer)
+            steps = with_roots(source, self._digests, self._algorithm, name, entries)
+        await self._send_packs(request.id, packing, steps, transfer)
 
     async def _pick(self, request: native.Pick, transfer: Transfer) -> None:
         source, name = self._visitor.look_up(request.name)
         entries = source.pick(name, request.names, content_most=pack.PACKED_FILE_MOST)
         await self._send_packs(request.id, Packing(self._hash), entries, transfer)
 
-    def _with_roots(
-        self, source: Source, folder: Name, entries: Iterator[Entry]
-    ) -> Iterator[Entry]:
-        for entry in entries:
-            if entry.kind != pack.LISTED:
-                yield entry
-                continue
-            try:
-                segments = folder.segments + tuple(entry.name.split(b"/"))
-                file = source.open_file(Name(segments))
-                try:
-                    root = self._root(file)
-                finally:
-                    file.close()
-                yield entry._replace(size=file.size, mtime_ns=file.mtime_ns, content=root)
-            except (NotServed, FileEnded, OSError) as problem:
-                yield Entry(pack.LEFT_OUT, entry.name, content=str(problem).encode())
-
-    def _root(self, file: File) -> bytes:
-        """The root digest of `file`, in a thread, for as long as anybody waits for it."""
-        shift = digest.chunk_shift(file.size)
-        found = []
-        for index in range(digest.chunk_count(file.size, shift)):
-            if self._connection.gone or not self._workers.running:
-                raise FileEnded("nobody waits for it any more")
-            found.append(self._digests.chunk(file, self._algorithm, index))
-        return digest.root(self._algorithm, file.size, shift, found)
-
     async def _send_packs(
-        self, number: int, packing: Packing, entries: Iterator[Entry], transfer: Transfer
+        self, number: int, packing: Packing, entries: Iterator[Entry | None], transfer: Transfer
     ) -> None:
         connection = self._connection
         packs = packing.packs(entries)
-        transport = connection.transport
+        transport, address = connection.transport, address_of(connection.transport)
         transport.registerProducer(connection, True)
         ready: Deferred[Any] | None = self._workers.run(connection.unless_gone, next, packs, None)
         parts = 0
@@ -408,12 +388,23 @@ class Answers:
                 if packed is None:
                     break
                 ready = self._workers.run(connection.unless_gone, next, packs, None)
-                connection.send(Pack(number, packed))
-                transfer.counted += len(packed)
-                parts += 1
-                await connection.room()
-        except Gone:
-            transfer.take_back(transport)
+                if not packed:
+                    continue
+                count = len(packed)
+                if not self._packs.take(address, count):
+                    why = "too many folders are being sent; ask again later"
+                    raise Failed(native.UNAVAILABLE, why, UNAVAILABLE)
+                try:
+                    connection.send(Pack(number, packed))
+                    del packed  # the transport has it
+                    transfer.counted += count
+                    parts += 1
+                    await connection.room()
+                finally:
+                    self._packs.give(address, count)
+        except BaseException as problem:
+            if isinstance(problem, Gone):
+                transfer.take_back(transport)
             # A thread may still be at it; the walk ends when that is done.
             if ready is not None:
                 ready.addBoth(lambda _: packs.close())

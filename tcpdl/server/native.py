@@ -22,9 +22,10 @@ from tcpdl.content.digests import Digests
 from tcpdl.content.source import Source
 from tcpdl.server.admission import Admission, Everyone, Visit
 from tcpdl.server.answering import IN_A_ROW_MOST, AnsweringProtocol, Gone
-from tcpdl.server.answers import Answers
+from tcpdl.server.answers import PACKS_MOST, Answers
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import direct
+from tcpdl.server.pools import Pool
 from tcpdl.server.transfers import MALFORMED, TIMEOUT, Transfers
 from tcpdl.server.unreadable import Unreadable
 from tcpdl.server.working import Workers
@@ -142,7 +143,8 @@ class Native(AnsweringProtocol):
         if not isinstance(visitor, Visit):  # or there were no rules yet
             visitor = self._visitor = shared.admission.visit(self.transport)
         answers = Answers(
-            *(self, visitor, shared.digests, shared.workers, shared.unreadable, shared.transfers)
+            *(self, visitor, shared.digests, shared.workers),
+            *(shared.unreadable, shared.packs, shared.transfers),
         )
         in_a_row = 0
         while self._requests and not self._lost and not self._ended:
@@ -284,6 +286,7 @@ class NativeFactory(Factory):
         self.digests = digests
         self.workers = workers
         self.unreadable = Unreadable()
+        self.packs = Pool(PACKS_MOST)
         self.requests_most = requests_most
         self.transfers = transfers or Transfers(deadlines.clock)
 

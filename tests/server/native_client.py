@@ -14,8 +14,10 @@ from twisted.python.failure import Failure
 from tcpdl import digest
 from tcpdl.content.digests import Digests
 from tcpdl.content.directory import Directory
+from tcpdl.server.answers import PACKS_MOST
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.native import NativeFactory
+from tcpdl.server.pools import Pool
 from tcpdl.server.unreadable import Unreadable
 from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
@@ -32,7 +34,6 @@ class Work:
     def __init__(self) -> None:
         self.jobs: deque[Callable[[], None]] = deque()
         self.hold = False
-        self.running = True
         self.waiting = 0
         self.tell: list[Callable[[], None]] = []
 
@@ -123,12 +124,14 @@ class NativeServer:
         self.digests = Digests(None)
         self.work = Work()
         self.unreadable = Unreadable()
+        self.packs = Pool(PACKS_MOST)
         self._connect = connect
 
     def connect(self, hello: bytes = HELLO, **options: Any) -> Client:
         workers: Any = self.work
         factory = NativeFactory(self.directory, self.deadlines, self.digests, workers)
         factory.unreadable = self.unreadable
+        factory.packs = self.packs
         protocol = factory.buildProtocol(None)
         client = Client(self._connect(protocol=protocol, clock=self.clock, **options))
         client.say(hello)

@@ -13,6 +13,7 @@ import pytest
 from tcpdl import digest
 from tcpdl.content.digests import Digests
 from tcpdl.server import packing
+from tcpdl.server.pools import Pool
 from tcpdl.wire import native, pack
 from tcpdl.wire.native import (
     ABSENT,
@@ -22,6 +23,7 @@ from tcpdl.wire.native import (
     REFUSED,
     ROOTS,
     SHA256,
+    UNAVAILABLE,
     End,
     Error,
     Pack,
@@ -161,10 +163,40 @@ def test_digests_that_cannot_be_computed(client: Client, monkeypatch: pytest.Mon
     assert b"the disk fails" in entries[0].content
 
 
-def test_digests_nobody_waits_for(server: NativeServer, client: Client) -> None:
-    server.work.running = False
-    entries = asked(client, Tree(1, b"", ROOTS))
-    assert kinds(entries) == [(LEFT_OUT, b"a"), (FOLDER, b"folder")]
+def test_what_takes_long_is_done_in_steps(
+    server: NativeServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another client's work comes in between: it is not behind all of a file, or of a folder."""
+    monkeypatch.setattr(packing, "STEP", 1 << 20)
+    monkeypatch.setattr(packing, "PACKED_AT_ONCE", 2)
+    (server.root / "large").write_bytes(bytes(5 << 20))
+    for number in range(20):
+        (server.root / "folder" / f"f{number:02}").touch()
+    server.work.hold = True
+    for request in (Tree(1, b"", ROOTS), Tree(1, b"folder", 0, 254, 255)):
+        server.connect().say(request)
+        steps = 0
+        while server.work.jobs:
+            server.work.release(1)
+            steps += 1
+        assert steps > 5
+
+
+def test_packs_that_nobody_takes(server: NativeServer) -> None:
+    """All that wait to be sent have a bound together."""
+    server.packs = Pool(1_000_000)
+    for number in range(5):
+        (server.root / f"f{number}").write_bytes(os.urandom(200_000))
+    request = Tree(1, b"", CONTENT)
+    first, other = server.connect(sndbuf=4096), server.connect()
+    first.say(request)
+    (error,) = other.ask(request)
+    assert (error.id, error.code) == (1, UNAVAILABLE)
+    for client in (first, other):
+        if client is other:
+            client.say(request)
+        assert len(unpacked(request, client.hear())) == 2
+    assert server.packs.taken == 0
 
 
 def test_no_more_is_packed_than_is_taken(
