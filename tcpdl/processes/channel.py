@@ -108,8 +108,14 @@ class Channel(Int32StringReceiver):
             kind, content = json.loads(string)
             for call in self._calls.get(kind, ()):
                 call(content)
-        except Exception:  # noqa: BLE001 - whatever was wrong with it
-            _log.failure("{name} said what makes no sense", name=self.name)
+        except Exception as problem:  # noqa: BLE001 - whatever was wrong with it
+            # Without the text of it, in which may stand what was said, at any length.
+            _log.error(
+                "{name} said what makes no sense: {kind} in {where}",
+                name=self.name,
+                kind=type(problem).__name__,
+                where=_where(problem),
+            )
             self.abort()
 
     def lengthLimitExceeded(self, length: int) -> None:
@@ -146,6 +152,16 @@ def connect(reactor: Any, fd: int, channel: Channel) -> None:
     """Have `channel` speak over a copy of the descriptor `fd`, one of a socket pair."""
     os.set_blocking(fd, False)
     reactor.adoptStreamConnection(fd, socket.AF_UNIX, _Only(channel))
+
+
+def _where(problem: Exception) -> str:
+    """The function that raised it, and the line."""
+    frame = problem.__traceback__
+    assert frame is not None
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    code = frame.tb_frame.f_code
+    return f"{code.co_name} ({os.path.basename(code.co_filename)}:{frame.tb_lineno})"
 
 
 def _nothing() -> None:

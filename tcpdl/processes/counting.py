@@ -49,13 +49,13 @@ class Counting:
         self._ended: Snapshot = {}
         self._process = ThisProcess()
         self._numbers = count(1)
-        self._asked: dict[int, Callable[[Any], None]] = {}
+        self._asked: dict[tuple[Process, int], Callable[[Any], None]] = {}
 
     def follow(self, process: Process) -> None:
         """Count what a worker will tell of."""
         self._latest[process] = {}
         process.channel.on("alive", lambda content: self._told(process, content.get("snapshot")))
-        process.channel.on("status", self._answered)
+        process.channel.on("status", lambda content: self._answered(process, content))
         process.over.addCallback(self._over, process)
 
     def snapshots(self) -> dict[str, Snapshot]:
@@ -81,18 +81,18 @@ class Counting:
     def status(self) -> Deferred[dict[str, Any]]:
         """What all workers are at, together; without one that does not say so in time."""
         said: dict[str, Any] = {}
-        waiting: dict[int, str] = {}
+        waiting: dict[tuple[Process, int], str] = {}
         done: Deferred[dict[str, Any]] = Deferred()
 
         def finish() -> None:
-            for number in waiting:
-                del self._asked[number]
+            for asked in waiting:
+                del self._asked[asked]
             if timer.active():
                 timer.cancel()
             done.callback(self._of_all(added_status(said)))
 
-        def answered(number: int, status: Any) -> None:
-            name = waiting.pop(number)
+        def answered(asked: tuple[Process, int], status: Any) -> None:
+            name = waiting.pop(asked)
             said[name] = checked_status(status)
             if not waiting:
                 finish()
@@ -104,8 +104,9 @@ class Counting:
                 name = process.name
                 if name in waiting.values():  # that before it drains
                     name = f"{name} ({process.pid})"
-                waiting[number] = name
-                self._asked[number] = partial(answered, number)
+                asked = process, number
+                waiting[asked] = name
+                self._asked[asked] = partial(answered, asked)
                 process.channel.tell("status", number=number)
         if not waiting:
             finish()
@@ -142,8 +143,8 @@ class Counting:
         if snapshot is not None and process in self._latest:
             self._latest[process] = checked(snapshot)
 
-    def _answered(self, content: dict[str, Any]) -> None:
-        call = self._asked.pop(content["number"], None)
+    def _answered(self, process: Process, content: dict[str, Any]) -> None:
+        call = self._asked.pop((process, content["number"]), None)
         if call is not None:
             call(content["status"])
 

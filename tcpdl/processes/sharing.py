@@ -41,6 +41,9 @@ KEYS_MOST = 100_000
 KEY_MOST = 16
 """How many addresses a worker may tell of, and the bytes of one."""
 
+NEWS_MOST = 10_000
+"""Addresses of which a worker is told at once."""
+
 COUNT_MOST = 1 << 30
 
 
@@ -232,8 +235,10 @@ class Sharing:
         self._news = None
         for process in self._uses:
             # Who is busy is told once it is not: meanwhile, only what is true in the end counts.
-            told = process.serves and not process.channel.busy
-            if told and (news := self._totals.news(process)):
+            while process.serves and not process.channel.busy:
+                news = self._totals.news(process, NEWS_MOST)
+                if not news:
+                    break
                 process.channel.tell("elsewhere", counts=news)
 
     # Rates.

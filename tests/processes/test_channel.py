@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from tcpdl.logs.observers import as_journal
 from tcpdl.processes.channel import MESSAGE_MOST, UNSENT_MOST, Channel
+from tcpdl.processes.events import unpacked
 
 
 class Transport(StringTransport):
@@ -101,7 +103,19 @@ def test_nonsense_closes_the_channel(nonsense: bytes, log: list[Any]) -> None:
     channel, transport = opened(log=lambda content: content["text"])
     channel.dataReceived(len(nonsense).to_bytes(4, "big") + nonsense)
     assert transport.aborted
-    assert [event["log_format"] for event in log] == ["{name} said what makes no sense"]
+    (event,) = log
+    assert " said what makes no sense: " in formatEvent(event)
+
+
+def test_nonsense_does_not_write_the_log(log: list[Any]) -> None:
+    """Whose line it is would else be for the worker to say, and how long."""
+    channel, _ = opened(log=lambda content: unpacked(content, "worker-1", 7))
+    level = "\n<6>all is well\n" * 10_000
+    event = {"text": "", "namespace": "", "system": "", "time": 0, "values": {}, "level": level}
+    message = json.dumps(["log", event]).encode()
+    channel.dataReceived(len(message).to_bytes(4, "big") + message)
+    assert [len(line) < 200 and "well" not in line for line in as_journal(log[0]).split("\n")]
+    assert len(as_journal(log[0])) < 200
 
 
 def test_values_that_make_no_sense_close_the_channel(log: list[Any]) -> None:

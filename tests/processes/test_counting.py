@@ -162,6 +162,17 @@ def test_a_worker_cannot_have_others_blamed_for_its_answer(world: World, status:
     assert [*answers[0]["processes"]] == ["worker-2"]
 
 
+def test_a_worker_cannot_answer_for_another(world: World, status: Any) -> None:
+    liar, honest = world.worker(0), world.worker(1)
+    answers: list[Any] = []
+    world.counting.status().addCallback(answers.append)
+    asked = {process: process.channel.told[0][1]["number"] for process in (liar, honest)}
+    liar.channel.calls["status"]({"number": asked[honest], "status": {**status, "pid": 1}})
+    for process in (liar, honest):
+        process.channel.calls["status"]({"number": asked[process], "status": status})
+    assert {one["pid"] for one in answers[0]["processes"].values()} == {status["pid"]}
+
+
 def test_the_status_is_that_of_the_daemon_whoever_has_ended(world: World, status: Any) -> None:
     """A reload is no new beginning to whoever asks."""
     before = world.worker(0)

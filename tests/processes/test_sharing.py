@@ -11,6 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from tcpdl.processes import sharing
 from tcpdl.processes.sharing import RELAXED_SECONDS, USE_SECONDS, Partner, Sharing
 from tcpdl.server.crowd import Crowd, Full, Limits
 from tcpdl.server.failures import Failures
@@ -205,6 +206,35 @@ def test_a_worker_that_does_not_read_is_told_what_is_true_once_it_does() -> None
 
 
 # Logins.
+
+
+def test_what_comes_and_goes_is_not_kept_for_a_worker_that_does_not_read() -> None:
+    site = Site()
+    first, second = site.workers
+    second.channel.busy = True
+    say = first.channel.other.tell
+    say("here", counts={"c0000201": 1})
+    for number in range(100):
+        say("here", counts={f"c000{number:04x}": 1})
+        say("here", counts={f"c000{number:04x}": 0})
+    second.channel.busy = False
+    second.channel.on_idle()
+    site.clock.advance(0)
+    assert second.crowd.elsewhere.addresses == {ADDRESS: 1}
+    say("here", counts={"c0000201": 0})
+    site.clock.advance(0)
+    assert second.crowd.elsewhere.addresses == {}
+    assert second.channel.told == ["elsewhere"] * 2
+
+
+def test_many_addresses_take_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "NEWS_MOST", 2)
+    site = Site()
+    first, second = site.workers
+    first.channel.other.tell("here", counts={f"c000020{number}": 1 for number in range(5)})
+    site.clock.advance(0)
+    assert second.crowd.elsewhere.connections == 5
+    assert second.channel.told == ["elsewhere"] * 3
 
 
 def test_wrong_logins_count_with_all_workers() -> None:

@@ -32,17 +32,17 @@ def test_each_knows_what_the_others_have(steps: list[Step]) -> None:
             totals.told(name, counts)
             have[name].update(counts)
         elif step == "news":
-            know[name].update(totals.news(name))
+            know[name].update(totals.news(name, 1000))
         else:
             totals.leave(name)
             totals.join(name)
             have[name], know[name] = {}, {}
     for name in NAMES:
-        know[name].update(totals.news(name))
+        know[name].update(totals.news(name, 1000))
         for key in "xyz":
             others = sum(have[other].get(key, 0) for other in NAMES if other != name)
             assert know[name].get(key, 0) == others
-        assert totals.news(name) == {}
+        assert totals.news(name, 1000) == {}
 
 
 def test_what_is_gone_is_forgotten() -> None:
@@ -51,5 +51,5 @@ def test_what_is_gone_is_forgotten() -> None:
     totals.told(1, {"x": 2})
     totals.leave(1)
     totals.join(2)
-    assert totals.news(2) == {}
+    assert totals.news(2, 1000) == {}
     assert totals._sums == {}
