@@ -82,7 +82,7 @@ def _process(daemon: Daemon) -> Iterator[tuple[str, float]]:
     yield from _threads("disk", daemon.warmer.threads)
     yield from _histogram("tcpdl_loop_lag_seconds", daemon.lag.seconds)
     figures = daemon.process.figures()
-    yield from ((name, figures[of]) for of, name in _FIGURES.items() if of in figures)
+    yield from ((name, figures[of]) for of, name in FIGURES.items() if of in figures)
     yield "tcpdl_start_time_seconds", daemon.process.started
     yield "tcpdl_heartbeat_time_seconds", time.time()
     yield "tcpdl_reloads_total", daemon.hangups.count
@@ -91,12 +91,13 @@ def _process(daemon: Daemon) -> Iterator[tuple[str, float]]:
     yield key("tcpdl_build_info", version=tcpdl.__version__), 1
 
 
-_FIGURES = {
+FIGURES = {
     "cpu": "tcpdl_cpu_seconds_total",
     "memory": "tcpdl_resident_memory_bytes",
     "descriptors": "tcpdl_descriptors_open",
     "limit": "tcpdl_descriptors_limit",
 }
+"""What the system says of the process, by what `ThisProcess.figures` calls it."""
 
 
 def _by(name: str, label: str, counts: dict[str, int]) -> Iterator[tuple[str, float]]:

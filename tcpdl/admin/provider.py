@@ -1,7 +1,8 @@
 """Where the admin port has its answers from: one process, or the parent of several.
 
 Imports `tcpdl.daemon` and the modules beside it. `daemon_snapshot` and `daemon_status` are what a
-process says of itself, and `added`, `remains` and `added_status` what becomes of that in a parent;
+process says of itself, and `added`, `remains`, `last_status` and `added_status` what becomes of
+that in a parent;
 `Provider` is what the admin port asks.
 """
 
@@ -13,7 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from tcpdl.admin.counting import daemon_snapshot
 from tcpdl.admin.snapshot import Snapshot, added, combined, remains
-from tcpdl.admin.status import added_status, daemon_status
+from tcpdl.admin.status import added_status, daemon_status, last_status
 from tcpdl.daemon import Daemon
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "combined",
     "daemon_snapshot",
     "daemon_status",
+    "last_status",
     "remains",
 ]
 

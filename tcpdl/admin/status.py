@@ -1,7 +1,7 @@
 """What is under way, as one document: of one process, and of several together.
 
-Imports `tcpdl.daemon` and its layer below. All texts in it are fit to be shown. It is bounded: of
-many answers and many addresses, the largest are told.
+Imports `tcpdl.daemon`, its layer below, and the modules beside it. All texts in it are fit to be
+shown. It is bounded: of many answers and many addresses, the largest are told.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 from twisted.internet.address import UNIXAddress
 
 import tcpdl
+from tcpdl.admin.counting import FIGURES
+from tcpdl.admin.snapshot import Snapshot, parse
 from tcpdl.daemon import Daemon
 from tcpdl.server.crowd import Address
 from tcpdl.server.listening import Listening
@@ -47,7 +49,8 @@ def daemon_status(daemon: Daemon) -> dict[str, Any]:
     - `addresses`: `address` and `connections` of those that have the most;
     - `limits`: those that were configured; 0 stands for any number;
     - `ports`: what is listened on; `certificate_ends`, in seconds since 1970, or null;
-    - `processes`: the same figures for each process, by its name, where there are several.
+    - `processes`: the same figures for each process, by its name, where there are several; and
+      whether it `answers`: of one that does not, they are what it said last.
     """
     metrics, crowd = daemon.metrics, daemon.crowd
     return {
@@ -79,10 +82,44 @@ def daemon_status(daemon: Daemon) -> dict[str, Any]:
     }
 
 
+def last_status(snapshot: Snapshot, pid: int, now: float) -> dict[str, Any]:
+    """What is known of a process that does not answer, by the last it has counted, in the form of
+    `daemon_status`. `now` is in seconds since 1970."""
+    counts: dict[str, float] = {}
+    refused: dict[str, float] = {}
+    for of, value in snapshot.items():
+        sample = parse(of)
+        counts[sample.name] = counts.get(sample.name, 0) + value
+        if sample.name == "tcpdl_connections_refused_total":
+            refused[sample.labels["limit"]] = value
+    started = counts.get("tcpdl_start_time_seconds", now)
+    return {
+        **_NOBODY,
+        "pid": pid,
+        "started": started,
+        "uptime": max(now - started, 0.0),
+        "answers": False,
+        "connections": {
+            "open": counts.get("tcpdl_connections_open", 0),
+            "limit": counts.get("tcpdl_connections_limit", 0),
+            "refused": refused,
+        },
+        "bytes": {
+            "sent": counts.get("tcpdl_sent_bytes_total", 0),
+            "received": counts.get("tcpdl_received_bytes_total", 0),
+        },
+        "requests": {
+            "live": counts.get("tcpdl_requests_in_progress", 0),
+            "over": counts.get("tcpdl_requests_total", 0),
+        },
+        "figures": {name: counts[of] for name, of in FIGURES.items() if of in counts},
+    }
+
+
 def added_status(by_process: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What `daemon_status` has said of each process, as of one that has all their connections."""
     all_of = list(by_process.values()) or [_NOBODY]
-    first = all_of[0]
+    first = max(all_of, key=lambda one: bool(one["limits"]))  # who answers knows them
     transfers = [
         {**transfer, "process": process}
         for process, one in by_process.items()
@@ -118,7 +155,8 @@ def added_status(by_process: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "ports": sorted({port for one in all_of for port in one["ports"]}),
         "certificate_ends": min(ends) if ends else None,
         "processes": {
-            process: {name: one[name] for name in _OF_EACH} for process, one in by_process.items()
+            process: {**{name: one[name] for name in _OF_EACH}, "answers": one.get("answers", True)}
+            for process, one in by_process.items()
         },
     }
 

@@ -123,7 +123,7 @@ def _workers(status: Status, rates: _Rates) -> Table:
     columns = ("worker", ">pid", ">up", ">connections", ">answers", ">memory", ">cpu", ">sent/s")
     rows = [
         (
-            str(process),
+            str(process) if one.get("answers", True) else f"{process}: no answer",
             str(one["pid"]),
             duration(one["uptime"]),
             str(one["connections"]["open"]),

@@ -8,7 +8,9 @@ falls.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tcpdl.admin.believing import NUMBER_MOST, checked_status
-from tcpdl.admin.provider import Snapshot, added, added_status, remains
+from tcpdl.admin.provider import Snapshot, added, added_status, last_status, remains
 from tcpdl.admin.snapshot import parse
 from tcpdl.processes.process import Process
 from tcpdl.processes.slot import Slot
@@ -32,9 +34,6 @@ ANSWER_SECONDS = 2.0
 ENDED, OTHERS, PARENT = "ended", "replaced", "parent"
 """Under these names goes what was counted by workers that are gone, by those that drain, and by the
 parent itself."""
-
-_LASTING = ("tcpdl_sent_bytes_total", "tcpdl_received_bytes_total", "tcpdl_requests_total")
-"""Series of what the status tells since the start."""
 
 
 class Counting:
@@ -79,9 +78,10 @@ class Counting:
         return found
 
     def status(self) -> Deferred[dict[str, Any]]:
-        """What all workers are at, together; without one that does not say so in time."""
-        said: dict[str, Any] = {}
-        waiting: dict[tuple[Process, int], str] = {}
+        """What all workers are at, together; of one that does not say so in time, what it has
+        counted."""
+        said: dict[Process, Any] = {}
+        waiting: set[tuple[Process, int]] = set()
         done: Deferred[dict[str, Any]] = Deferred()
 
         def finish() -> None:
@@ -89,54 +89,62 @@ class Counting:
                 del self._asked[asked]
             if timer.active():
                 timer.cancel()
-            done.callback(self._of_all(added_status(said)))
+            done.callback(self._of_all(said))
 
         def answered(asked: tuple[Process, int], status: Any) -> None:
-            name = waiting.pop(asked)
-            said[name] = checked_status(status)
+            waiting.remove(asked)
+            said[asked[0]] = checked_status(status)
             if not waiting:
                 finish()
 
         timer = self._clock.callLater(ANSWER_SECONDS, finish)
-        for process in reversed(self._latest):  # who drains has been there for longer
+        for process in self._latest:
             if process.serves and process.channel.open:
-                number = next(self._numbers)
-                name = process.name
-                if name in waiting.values():  # that before it drains
-                    name = f"{name} ({process.pid})"
-                asked = process, number
-                waiting[asked] = name
+                asked = process, next(self._numbers)
+                waiting.add(asked)
                 self._asked[asked] = partial(answered, asked)
-                process.channel.tell("status", number=number)
+                process.channel.tell("status", number=asked[1])
         if not waiting:
             finish()
         return done
 
-    def _of_all(self, workers: dict[str, Any]) -> dict[str, Any]:
-        """What `workers` say together, with what those before them had done, since the parent
-        began."""
-        before: dict[str, int] = {}
-        for of, value in self._ended.items():
-            name = parse(of).name
-            before[name] = before.get(name, 0) + int(value)
-        sent, received, over = (before.get(name, 0) for name in _LASTING)
+    def _of_all(self, said: Mapping[Process, Any]) -> dict[str, Any]:
+        """What workers have `said`, and what the others of them had counted, together; with what
+        those before them had done, since the parent began."""
+        now = time.time()
+        by_name: dict[str, Any] = {}
+        newest = [*reversed(self._latest)]  # who drains has been there for longer
+        for process in sorted(newest, key=lambda one: one.number):
+            if process in said or self._latest[process]:
+                name = process.name
+                name = f"{name} ({process.pid})" if name in by_name else name
+                last = last_status(self._latest[process], process.pid, now)
+                by_name[name] = said.get(process, last)
+        workers = added_status(by_name)
+        before = last_status(self._ended, 0, now)
+        refused = Counter(workers["connections"]["refused"])
+        refused.update(before["connections"]["refused"])
         return {
             **workers,
             "pid": os.getpid(),
             "started": self._process.started,
             "uptime": self._process.uptime,
-            "bytes": {
-                "sent": workers["bytes"]["sent"] + sent,
-                "received": workers["bytes"]["received"] + received,
+            "connections": {**workers["connections"], "refused": dict(refused)},
+            "bytes": {of: workers["bytes"][of] + count for of, count in before["bytes"].items()},
+            "requests": {
+                "live": workers["requests"]["live"],
+                "over": workers["requests"]["over"] + before["requests"]["over"],
             },
-            "requests": {**workers["requests"], "over": workers["requests"]["over"] + over},
         }
 
     def health(self) -> tuple[bool, str]:
-        """Whether there is a worker in each place."""
+        """Whether there is a worker in each place, and says something."""
         missing = [str(place) for place, slot in enumerate(self._slots, 1) if not slot.serves]
         if missing:
             return False, f"nobody serves in place of worker {', '.join(missing)}"
+        silent = [str(place) for place, slot in enumerate(self._slots, 1) if not slot.answers]
+        if silent:
+            return False, f"worker {', '.join(silent)} has said nothing for some seconds"
         return True, f"{len(self._slots)} workers serve"
 
     def _told(self, process: Process, snapshot: Any) -> None:

@@ -111,6 +111,13 @@ def test_what_is_shown() -> None:
     assert worker[:2] == ["worker-1", "12"]
 
 
+def test_a_worker_that_does_not_answer_is_shown_as_such() -> None:
+    others = {"worker-1": PART, "worker-2": {**PART, "pid": 13, "answers": False}}
+    lines = [line.split() for line in plain(board({**STATUS, "processes": others}))]
+    assert ["worker-2:", "no", "answer", "13"] in [line[:4] for line in lines]
+    assert ["worker-1", "12"] in [line[:2] for line in lines]
+
+
 def test_rates_are_those_of_the_moment() -> None:
     later = {
         **STATUS,

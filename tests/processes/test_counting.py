@@ -43,8 +43,9 @@ class Process:
     drains = False
     pid = 7
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.name = f"worker-{number + 1}"
         self.channel = Channel()
         self.over: Deferred[str] = Deferred()
 
@@ -58,6 +59,7 @@ class Slot:
     def __init__(self) -> None:
         self.current: Process | None = None
         self.failures = 0
+        self.answers = True
 
     @property
     def serves(self) -> bool:
@@ -74,7 +76,7 @@ class World:
         self.counting = Counting(self.slots, self.clock, self.hangups)  # type: ignore[arg-type]
 
     def worker(self, place: int) -> Process:
-        process = Process(f"worker-{place + 1}")
+        process = Process(place)
         self.slots[place].current = process
         self.counting.follow(process)  # type: ignore[arg-type]
         return process
@@ -129,11 +131,13 @@ def test_the_parent_counts_those_that_were_replaced(world: World) -> None:
     assert world.sums["tcpdl_reloads_total"] == 2
 
 
-def test_all_is_well_while_somebody_serves_in_each_place(world: World) -> None:
+def test_all_is_well_while_somebody_answers_in_each_place(world: World) -> None:
     world.worker(0)
     assert world.counting.health() == (False, "nobody serves in place of worker 2")
     world.worker(1)
     assert world.counting.health() == (True, "2 workers serve")
+    world.slots[0].answers = False
+    assert world.counting.health() == (False, "worker 1 has said nothing for some seconds")
 
 
 def test_a_worker_that_does_not_answer_is_not_waited_for(world: World) -> None:
@@ -146,6 +150,53 @@ def test_a_worker_that_does_not_answer_is_not_waited_for(world: World) -> None:
     world.clock.advance(ANSWER_SECONDS)
     assert answers[0]["running"] is False
     assert answers[0]["processes"] == {}
+
+
+def test_who_does_not_answer_is_told_of_as_it_was(world: World, status: Any) -> None:
+    """No sum falls because a worker hangs, and whoever looks sees which one it is."""
+    silent, other = world.worker(0), world.worker(1)
+    silent.counted(
+        **{
+            GAUGE: 3,
+            'tcpdl_connections_refused_total{limit="address"}': 4,
+            "tcpdl_received_bytes_total": 7,
+            'tcpdl_requests_total{dialect="http",outcome="complete"}': 2,
+            "tcpdl_resident_memory_bytes": 1000,
+        }
+    )
+    answers: list[Any] = []
+    world.counting.status().addCallback(answers.append)
+    number = other.channel.told[0][1]["number"]
+    other.channel.calls["status"]({"number": number, "status": status})
+    world.clock.advance(ANSWER_SECONDS)
+    (answer,) = answers
+    assert [*answer["processes"]] == ["worker-1", "worker-2"]
+    assert [one["answers"] for one in answer["processes"].values()] == [False, True]
+    assert answer["processes"]["worker-1"]["figures"] == {"memory": 1000}
+    assert answer["running"] is False
+    assert answer["limits"] == status["limits"]
+    assert answer["connections"]["open"] == 3
+    assert answer["connections"]["refused"]["address"] == 4
+    assert answer["bytes"]["received"] == 7
+    assert answer["requests"]["over"] == 2
+    silent.over.callback("signal 9")
+    world.counting.status().addCallback(answers.append)
+    world.clock.advance(ANSWER_SECONDS)
+    assert answers[1]["connections"]["refused"] == {"address": 4}
+    assert answers[1]["bytes"]["received"] == 7
+
+
+def test_who_ends_after_it_has_answered_counts_once(world: World, status: Any) -> None:
+    first, _ = world.worker(0), world.worker(1)
+    first.counted(tcpdl_received_bytes_total=7)
+    answers: list[Any] = []
+    world.counting.status().addCallback(answers.append)
+    number = first.channel.told[0][1]["number"]
+    said = {**status, "bytes": {"sent": 0, "received": 7}}
+    first.channel.calls["status"]({"number": number, "status": said})
+    first.over.callback("signal 9")
+    world.clock.advance(ANSWER_SECONDS)
+    assert answers[0]["bytes"]["received"] == 7
 
 
 def test_a_worker_cannot_have_others_blamed_for_its_answer(world: World, status: Any) -> None:
