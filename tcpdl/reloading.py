@@ -59,7 +59,7 @@ class Reloading:
             options = self._options.again(self._environ)
             options.credentials()
         except (usage.UsageError, BadCertificate) as error:
-            refuse(self._options, error)
+            refuse(error)
             return
         _warn(options)
         changed = [*self._changes(options)]
@@ -82,13 +82,13 @@ class Reloading:
                 yield Change(name, said, shown(options, name))
 
 
-def refuse(options: Options, error: Exception) -> None:
-    """Tell the log what is wrong with what `options` were read from, and that they still hold."""
+def refuse(error: Exception) -> None:
+    """Tell the log what is wrong with the configuration, or with a file that is named there, and
+    that what was read before still holds."""
     problems = error.problems if isinstance(error, Misconfigured) else [error]
     for problem in problems:
         _log.error("{problem}", problem=visible(str(problem)))
-    what = ", ".join(map(visible, options.files())) or "what is wrong"
-    _log.error("the configuration stays what it was until {what} is mended", what=what)
+    _log.error("the configuration stays what it was; mend this, and reload it again")
 
 
 def changes(before: Options, after: Options) -> Iterator[Change]:

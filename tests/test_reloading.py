@@ -103,7 +103,7 @@ def test_the_environment_and_the_command_line_stay(run: Callable[[str], Running]
 
 def test_what_is_broken_changes_nothing(run: Callable[[str], Running]) -> None:
     running = run("max-accepts = 10")
-    stays = "the configuration stays what it was until D/f is mended"
+    stays = "the configuration stays what it was; mend this, and reload it again"
     assert running.again("max-accepts = 20\nport = x") == [
         "D/f, line 2: not valid TOML: invalid value; texts stand in quotes; true and false are "
         "written like this",

@@ -154,7 +154,7 @@ class Parent(MultiService):
         try:
             options = self._first.again(os.environ)
         except usage.UsageError as error:
-            refuse(self._first, error)
+            refuse(error)
             self._notifier.ready(self._says())
             return
         for change in changes(self._first, options):
