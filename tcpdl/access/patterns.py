@@ -1,14 +1,15 @@
 """Patterns of names: `/pub/**`, `/logs/*.txt`. Pure; imports `wire.names`.
 
 `*` stands for any characters within a segment and `?` for one, `**` for any number of segments,
-none included. A pattern is a machine that is in several states at once, each a bit of a number, so
-that a name takes as many steps as it has segments, whatever the pattern.
+none included. A whole name is held against what stands between these, which looks at each segment
+a few times at most: clients may ask for names of 500, and there may be many patterns. For what is
+in one folder, a pattern is a machine that is in several states at once, each a bit of a number.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tcpdl.wire.names import MAX_NAME, NameRefused, check_segment
 
@@ -36,6 +37,14 @@ class Pattern:
         self._last = 1 << len(steps)
         self._all = self._last >> 1 if steps and steps[-1] is None else 0
         self._start = self._closed(1)
+        pieces: list[list[_Matches]] = [[]]
+        for step in steps:
+            if step is None:
+                pieces.append([])
+            else:
+                pieces[-1].append(step)
+        self._first, *self._middle = pieces
+        self._end = self._middle.pop() if self._middle else None
 
     def _closed(self, state: int) -> int:
         """`state`, and what it leads to without a segment."""
@@ -75,8 +84,37 @@ class Pattern:
         """Whether all that a name can go on with matches."""
         return bool(state & self._all)
 
-    def matches(self, segments: Segments) -> bool:
-        return self.accepts(self.walk(segments))
+    def matches(self, texts: Sequence[str]) -> bool:
+        """Whether a name with these segments, as `texts_of` gives them, matches."""
+        first, last = self._first, self._end
+        count = len(texts)
+        if last is None:
+            return count == len(first) and _match_at(first, texts, 0)
+        at, end = len(first), count - len(last)
+        if at > end or not (_match_at(last, texts, end) and _match_at(first, texts, 0)):
+            return False
+        for piece in self._middle:
+            # The first place that fits is as good as any other.
+            end_at = end - len(piece)
+            while at <= end_at and not _match_at(piece, texts, at):
+                at += 1
+            if at > end_at:
+                return False
+            at += len(piece)
+        return True
+
+
+def texts_of(segments: Segments) -> list[str]:
+    """The segments of a name as patterns take them."""
+    return [segment.decode("utf-8", "surrogateescape") for segment in segments]
+
+
+def _match_at(piece: list[_Matches], texts: Sequence[str], at: int) -> bool:
+    for matches in piece:
+        if not matches(texts[at]):
+            return False
+        at += 1
+    return True
 
 
 def parse_pattern(word: Word) -> Pattern:

@@ -11,7 +11,14 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from tcpdl.access.patterns import Pattern, PatternError, Segments, Word, parse_pattern
+from tcpdl.access.patterns import (
+    Pattern,
+    PatternError,
+    Segments,
+    Word,
+    parse_pattern,
+    texts_of,
+)
 
 RULES_MOST = 10_000
 
@@ -60,8 +67,9 @@ class Permissions:
         """What may be done with the place at these segments below the root."""
 
     def _level(self, segments: Segments) -> Level:
+        texts = texts_of(segments)
         for pattern, level in self._rules:
-            if pattern.matches(segments):
+            if pattern.matches(texts):
                 return level
         return Level.NOTHING
 

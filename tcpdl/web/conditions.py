@@ -15,6 +15,9 @@ OK, NOT_MODIFIED, PRECONDITION_FAILED = 200, 304, 412
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _MEMBER = re.compile(rf"[ \t]*(?:({_TAG})[ \t]*)?(?:,|\Z)")
 
+_MEMBERS_MOST = 1000
+"""Members of a list of tags: to read all that a head has room for takes long."""
+
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = rf"(?P<month>{'|'.join(_MONTHS)})"
 _CLOCK = r"(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
@@ -65,10 +68,13 @@ def parse_date(value: str, now: float | None = None) -> int | None:
 
 
 def parse_tags(value: str) -> list[str] | None:
-    """The entity tags of a list, `["*"]` for an asterisk; `None` if it is not well formed."""
+    """The entity tags of a list, `["*"]` for an asterisk; `None` if it is not well formed, or has
+    more than a thousand members."""
     value = value.strip(" \t")
     if value == "*":
         return ["*"]
+    if value.count(",") >= _MEMBERS_MOST:
+        return None
     found, at = [], 0
     while at < len(value):
         match = _MEMBER.match(value, at)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tcpdl.access.patterns import Pattern, PatternError, Word, parse_pattern
+from tcpdl.access.patterns import Pattern, PatternError, Word, parse_pattern, texts_of
 
 unhurried = settings(deadline=None)
 
@@ -21,6 +21,10 @@ def word(text: str) -> Word:
 
 def pattern(text: str) -> Pattern:
     return parse_pattern(word(text))
+
+
+def matches(made: Pattern, *names: bytes) -> bool:
+    return made.matches(texts_of(names))
 
 
 def segments(name: str) -> tuple[bytes, ...]:
@@ -59,7 +63,7 @@ NAMES = st.lists(st.text("abé", min_size=1, max_size=6), max_size=5)
 def test_matches_what_it_means(steps: list[str], names: list[str]) -> None:
     made = pattern("/" + "/".join(steps))
     asked = tuple(name.encode() for name in names)
-    assert made.matches(asked) is is_match(steps, names)
+    assert matches(made, *asked) is is_match(steps, names)
 
 
 @unhurried
@@ -96,24 +100,24 @@ def test_states(steps: list[str], names: list[str], more: list[str]) -> None:
 )
 def test_examples(text: str, those: list[str], not_those: list[str]) -> None:
     made = pattern(text)
-    assert [name for name in those + not_those if made.matches(segments(name))] == those
+    assert [name for name in those + not_those if matches(made, *segments(name))] == those
 
 
 def test_bytes_that_are_no_text() -> None:
-    assert pattern("/a*").matches((b"a\xff\xfe",))
-    assert pattern("/a?").matches((b"a\xff",))
-    assert parse_pattern([("/", False), ("\udcff", False)]).matches((b"\xff",))
-    assert pattern("/a?b").matches((b"a\nb",))
+    assert matches(pattern("/a*"), b"a\xff\xfe")
+    assert matches(pattern("/a?"), b"a\xff")
+    assert matches(parse_pattern([("/", False), ("\udcff", False)]), b"\xff")
+    assert matches(pattern("/a?b"), b"a\nb")
 
 
 def test_characters_that_stand_for_themselves() -> None:
     made = parse_pattern([("/", False), ("*", True), ("?", True), ("*", False)])
-    assert made.matches((b"*?",))
-    assert made.matches((b"*?x",))
-    assert not made.matches((b"aax",))
+    assert matches(made, b"*?")
+    assert matches(made, b"*?x")
+    assert not matches(made, b"aax")
     stars = parse_pattern([("/", False), ("*", True), ("*", True)])
-    assert stars.matches((b"**",))
-    assert not stars.matches((b"a", b"b"))
+    assert matches(stars, b"**")
+    assert not matches(stars, b"a", b"b")
 
 
 @pytest.mark.parametrize(
@@ -162,8 +166,8 @@ def steps_taken(work: Callable[[], Any]) -> int:
 
 def test_no_name_takes_long() -> None:
     # Twice the name, twice the steps; a matcher that tries again takes hundreds of times as many.
-    made = pattern("/" + "/".join(["**", "a"] * 20) + "/b")
-    short, long = (b"a",) * 40, (b"a",) * 80
+    made = pattern("/" + "/".join(["**", "a"] * 20) + "/b/**")
+    short, long = ["a"] * 40, ["a"] * 80
     assert not made.matches(short)
     assert steps_taken(lambda: made.matches(long)) < 3 * steps_taken(lambda: made.matches(short))
 
@@ -171,4 +175,18 @@ def test_no_name_takes_long() -> None:
 def test_no_segment_takes_long() -> None:
     # In time that would be minutes, if places were tried again.
     made = pattern("/" + "*a" * 100 + "*b")
-    assert not made.matches((b"a" * 255,))
+    assert not matches(made, b"a" * 255)
+
+
+@pytest.mark.parametrize(("stars_at", "most"), [((0,), 1), ((1,), 2), ((0, 2), 512)])
+def test_a_long_name_is_looked_at_once(stars_at: tuple[int, ...], most: int) -> None:
+    """Each client may ask for one, and the reactor waits for the answer."""
+    asked: list[str] = []
+
+    def never(text: str) -> bool:
+        asked.append(text)
+        return False
+
+    made = Pattern(tuple(None if at in stars_at else never for at in range(3)))
+    assert not matches(made, *[b"a"] * 511)
+    assert len(asked) <= most
