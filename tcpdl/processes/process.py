@@ -7,8 +7,10 @@ when it serves and for when it is over; who asks for more has it from the channe
 from __future__ import annotations
 
 import os
+import site
 import socket
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -251,7 +253,19 @@ def spawn(
 
 
 def _environment(environ: Mapping[str, str], path: Sequence[str]) -> dict[str, str]:
-    """The environment of a worker: it imports what this process does, and from nowhere else."""
+    """The environment of a worker: it imports what this process does, and from nowhere else.
+
+    Where interpreters look by themselves is left out: the one that is installed by then may be
+    another one, which the modules of this one would keep from starting.
+    """
     found = {name: value for name, value in environ.items() if name not in _NOT_PASSED_ON}
-    places = [place for place in path if os.path.isabs(place)]
+    given = environ.get("PYTHONPATH", "").split(os.pathsep)
+    own = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    own |= {*site.getsitepackages(), site.getusersitepackages()}
+    places = [
+        place
+        for place in path
+        if os.path.isabs(place)
+        and (place in given or not any(f"{place}/".startswith(f"{one}/") for one in own))
+    ]
     return {**found, "PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}

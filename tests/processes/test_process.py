@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +13,13 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from tcpdl.processes.process import LAST_SECONDS, LINE_MOST, LINES_MOST, Process
+from tcpdl.processes.process import (
+    LAST_SECONDS,
+    LINE_MOST,
+    LINES_MOST,
+    Process,
+    _environment,
+)
 
 
 @pytest.fixture
@@ -64,3 +72,25 @@ def test_one_that_has_left_another_behind_is_over(held: bool) -> None:
         process.processEnded(ended)
     assert over == ["status 0"]
     assert not clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("given", [None, "/given", "STDLIB"])
+def test_a_worker_looks_for_modules_where_its_interpreter_does_and_its_parent_did(
+    given: str | None,
+) -> None:
+    """Those of the parent's interpreter would keep a newer one from starting."""
+    stdlib, packages = (sysconfig.get_path(name) for name in ("stdlib", "purelib"))
+    given = stdlib if given == "STDLIB" else given
+    path = ["", "relative", "/made", stdlib, f"{stdlib}/lib-dynload", packages, f"{stdlib}-more"]
+    environ = {"NOTIFY_SOCKET": "/run/notify", "TZ": "UTC"}
+    if given is not None:
+        path.insert(1, given)
+        environ["PYTHONPATH"] = given
+    expected = [*filter(None, [given]), "/made", f"{stdlib}-more"]
+    if given == stdlib:
+        expected.insert(2, stdlib)
+    assert _environment(environ, path) == {
+        "TZ": "UTC",
+        "PYTHONPATH": os.pathsep.join(expected),
+        "PYTHONSAFEPATH": "1",
+    }
