@@ -17,9 +17,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+import tcpdl
 from tcpdl.admin.believing import NUMBER_MOST, checked_status
 from tcpdl.admin.provider import Snapshot, added, added_status, last_status, remains
-from tcpdl.admin.snapshot import parse
+from tcpdl.admin.snapshot import key, parse
 from tcpdl.processes.process import Process
 from tcpdl.processes.slot import Slot
 from tcpdl.server.hangup import Hangups
@@ -49,6 +50,8 @@ class Counting:
         self._process = ThisProcess()
         self._numbers = count(1)
         self._asked: dict[tuple[Process, int], Callable[[Any], None]] = {}
+        self.remark = ""
+        """What is to be known besides how many serve, as the rest of that sentence."""
 
     def follow(self, process: Process) -> None:
         """Count what a worker will tell of."""
@@ -74,6 +77,7 @@ class Counting:
             "tcpdl_workers": sum(slot.serves for slot in self._slots),
             "tcpdl_worker_restarts_total": sum(slot.failures for slot in self._slots),
             "tcpdl_reloads_total": self._hangups.count,
+            key("tcpdl_build_info", version=tcpdl.__version__): 1,
         }
         return found
 
@@ -145,7 +149,7 @@ class Counting:
         silent = [str(place) for place, slot in enumerate(self._slots, 1) if not slot.answers]
         if silent:
             return False, f"worker {', '.join(silent)} has said nothing for some seconds"
-        return True, f"{len(self._slots)} workers serve"
+        return True, f"{len(self._slots)} workers serve{self.remark}"
 
     def _told(self, process: Process, snapshot: Any) -> None:
         if snapshot is not None and process in self._latest:
@@ -170,13 +174,13 @@ def checked(snapshot: Any) -> Snapshot:
     if len(snapshot) > SAMPLES_MOST:
         raise ValueError("a snapshot has too many samples")
     found: Snapshot = {}
-    for key, value in snapshot.items():
+    for of, value in snapshot.items():
         number = float(value)
         if isinstance(value, str) or not abs(number) <= NUMBER_MOST:  # or it is none at all
             raise ValueError("a snapshot has numbers only")
         try:
-            parse(key)
+            parse(of)
         except KeyError:
             continue
-        found[key] = value
+        found[of] = value
     return found

@@ -18,10 +18,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python import usage
 
+import tcpdl
 from tcpdl.options.daemon import Options
 from tcpdl.options.reloads import RELOADS, takes_restart
 from tcpdl.processes.confining import restrict_parent
 from tcpdl.processes.counting import Counting
+from tcpdl.processes.installed import Installed
 from tcpdl.processes.process import CannotStart, Order, Process, spawn
 from tcpdl.processes.sharing import Sharing
 from tcpdl.processes.slot import Slot
@@ -38,6 +40,11 @@ from tcpdl.wire.text import visible
 
 LOOK_SECONDS = 1.0
 """How often it is looked whether workers say something."""
+
+OUTDATED = (
+    f"; their parent is of an earlier installation (tcpdl {tcpdl.__version__}), until a restart"
+)
+"""What is said of workers as long as that is so."""
 
 _log = Logger()
 
@@ -100,6 +107,7 @@ class Parent(MultiService):
         more (`process.channel.on`), or to tell it more, once it serves."""
         self._looks = _calling(self._look, reactor)
         self._pings = _calling(self._ping, reactor)
+        self._installed = Installed()
         self._to_begin: list[Callable[[], None]] = []
         self._reloading = False
         self._once_more = False
@@ -151,6 +159,13 @@ class Parent(MultiService):
             self._once_more = True
             return
         self._notifier.reloading()
+        if self._installed.replaced:
+            self.counting.remark = OUTDATED
+            _log.warn(
+                "what is installed was replaced: workers that start are of that now; this process "
+                "stays tcpdl {version}, and knows the options of that, until a restart",
+                version=tcpdl.__version__,
+            )
         try:
             options = self._first.again(os.environ)
         except usage.UsageError as error:
@@ -234,7 +249,7 @@ class Parent(MultiService):
     def _says(self) -> str:
         count = sum(slot.serves for slot in self.slots)
         of = "" if count == len(self.slots) else f" of {len(self.slots)}"
-        return f"{count}{of} workers serve"
+        return f"{count}{of} workers serve{self.counting.remark}"
 
     def _follow(self, process: Process) -> None:
         slot = self.slots[process.number]

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 
+import tcpdl
 from tcpdl.admin.provider import added, daemon_status
 from tcpdl.daemon import Daemon
 from tcpdl.processes.counting import ANSWER_SECONDS, ENDED, OTHERS, SAMPLES_MOST, Counting, checked
@@ -136,8 +137,17 @@ def test_all_is_well_while_somebody_answers_in_each_place(world: World) -> None:
     assert world.counting.health() == (False, "nobody serves in place of worker 2")
     world.worker(1)
     assert world.counting.health() == (True, "2 workers serve")
+    world.counting.remark = "; a restart is due"
+    assert world.counting.health() == (True, "2 workers serve; a restart is due")
     world.slots[0].answers = False
     assert world.counting.health() == (False, "worker 1 has said nothing for some seconds")
+
+
+def test_all_versions_that_there_are_are_told(world: World) -> None:
+    world.worker(0).counted(**{'tcpdl_build_info{version="90.1"}': 1})
+    versions = {of for of in world.sums if of.startswith("tcpdl_build_info")}
+    ours = f'tcpdl_build_info{{version="{tcpdl.__version__}"}}'
+    assert versions == {ours, 'tcpdl_build_info{version="90.1"}'}
 
 
 def test_a_worker_that_does_not_answer_is_not_waited_for(world: World) -> None:

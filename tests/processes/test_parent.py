@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
+import tcpdl
 from tcpdl.options.daemon import Options
 from tcpdl.options.reloads import RELOADS
 from tcpdl.processes import parent as parent_module
+from tcpdl.processes.installed import Installed
 from tcpdl.processes.parent import Parent
 from tests.processes.test_slot import Process as Started
 from tests.server.conftest import Log, log
@@ -52,9 +54,13 @@ class Notifier:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.statuses: list[str] = []
+
+    def status(self, text: str) -> None:
+        self.statuses.append(text)
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_: self.told.append(name) if name != "status" else None
+        return lambda *_: self.told.append(name)
 
 
 class World:
@@ -181,6 +187,24 @@ def test_what_is_the_parents_changes_with_the_workers_or_takes_a_restart(
     later = f"port: unset -> 1 takes effect at a restart; {RELOADS['port'].why}"
     assert log.lines.count(later) == 2, "it is said each time"
     assert log.lines.count("hang-seconds: 30 -> 7") == 1
+
+
+def test_after_an_upgrade_it_says_that_it_is_not_what_is_installed(
+    world: World, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    world.serve(*world.started)
+    assert world.notifier.statuses[-1] == "2 workers serve"
+    monkeypatch.setattr(Installed, "replaced", True)
+    world.config.write_text("workers = 2\nof-tomorrow = true\n")
+    world.parent.reload()
+    said = f"stays tcpdl {tcpdl.__version__}, and knows the options of that, until a restart"
+    lines = [line for line in log.lines if "until a restart" in line or "of-tomorrow" in line]
+    assert said in lines[0], "and then what it does not know"
+    assert "of-tomorrow" in lines[1]
+    for slot in world.parent.slots:
+        slot.on_change()
+    assert "until a restart" in world.notifier.statuses[-1]
+    assert "until a restart" in world.parent.counting.health()[1]
 
 
 def test_a_reload_while_another_is_under_way_comes_after_it(world: World) -> None:

@@ -97,6 +97,7 @@ def test_an_upgrade_drops_nobody(machine: Machine, how: str) -> None:
             assert len(old) == 2
             until(lambda: not old & workers(machine) and len(workers(machine)) == 2)
             assert pid(machine) == before
+            assert "until a restart" in machine.shown(UNIT, "StatusText")
         else:
             assert pid(machine) not in ("0", before)
         said, _ = curl.communicate(timeout=60)
