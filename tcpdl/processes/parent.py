@@ -27,7 +27,7 @@ from tcpdl.processes.installed import Installed
 from tcpdl.processes.process import CannotStart, Order, Process, spawn
 from tcpdl.processes.sharing import Sharing
 from tcpdl.processes.slot import Slot
-from tcpdl.processes.sockets import Shared, close, open_shared
+from tcpdl.processes.sockets import Shared, close, open_shared, rest
 from tcpdl.reloading import changes, refuse
 from tcpdl.server.certificate import Credentials
 from tcpdl.server.changes import Apply, Changes, Outcome
@@ -237,6 +237,10 @@ class Parent(MultiService):
     def _changed(self) -> None:
         if not self.running:
             return
+        if any(slot.answers for slot in self.slots):  # else, all wait for whoever comes first
+            for number, slot in enumerate(self.slots):
+                if slot.vacant:
+                    rest(self.shared, number, len(self.slots))
         complete = all(slot.serves for slot in self.slots)
         if complete and not self._complete:
             _log.info("{count} workers serve", count=len(self.slots))

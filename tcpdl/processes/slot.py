@@ -52,6 +52,7 @@ class Slot:
         self._timer: IDelayedCall | None = None
         self._kills: dict[Process, IDelayedCall] = {}
         self._stopping = False
+        self._waits = False
 
     @property
     def serves(self) -> bool:
@@ -64,6 +65,11 @@ class Slot:
         return self.serves and self.current is not None and self.current.silence <= ANSWER_LOOKS
 
     @property
+    def vacant(self) -> bool:
+        """Whether nobody is here, and nobody will be soon."""
+        return self._waits and self.current is None and self.next is None
+
+    @property
     def processes(self) -> list[Process]:
         """All that there are."""
         return [*filter(None, (self.current, self.next)), *self.before]
@@ -71,10 +77,12 @@ class Slot:
     def begin(self) -> None:
         """Have a worker serve here."""
         self._timer = None
+        self._waits = False
         try:
             process = self._start()
         except OSError as error:
             self._again(0.0, f"it cannot be started: {error.strerror or error}")
+            self.on_change()
             return
         self.current = process
         process.ready.addCallbacks(self._ready, lambda _: None)
@@ -209,6 +217,7 @@ class Slot:
             how=how,
             when=f"in {delay:g} seconds" if delay else "now",
         )
+        self._waits = delay > 0
         self._timer = self._clock.callLater(delay, self.begin)
 
 

@@ -2,7 +2,8 @@
 
 Imports `tcpdl.ports`, `server` and Twisted. A TCP port has a socket for each worker, among which
 the kernel shares out who comes (SO_REUSEPORT): each has its own queue, and those who wait in one
-are served by whoever has that socket next. Of what cannot be opened more than once (Unix sockets,
+are served by whoever has that socket next. Where nobody will have it soon, it rests, and the kernel
+gives those who come to the others. Of what cannot be opened more than once (Unix sockets,
 those of systemd), all workers share what there is.
 """
 
@@ -24,7 +25,7 @@ from twisted.python.failure import Failure
 from tcpdl.options.daemon import Options
 from tcpdl.ports import Opened, announce, endpoint, named
 from tcpdl.server.adopting import Adopted, adopt_port, leave_open
-from tcpdl.server.listening import CannotListen, bind_several, tune, why_not
+from tcpdl.server.listening import BACKLOG, CannotListen, bind_several, tune, why_not
 
 _CANNOT = (
     "this kind of endpoint cannot be shared by several processes; "
@@ -44,6 +45,8 @@ class Shared(NamedTuple):
     """As in `Opened`."""
     wrapped: bool = False
     """There is something between the port and us, which its endpoint has to make again."""
+    ours: bool = False
+    """We have opened a socket for each worker, and nobody else has them."""
 
     @property
     def address(self) -> Any:
@@ -90,7 +93,7 @@ def open_shared(options: Options, workers: int, reactor: Any) -> tuple[list[Shar
             else:
                 socks = [port.open()]
             announce(options, port.kind, socks[0])
-            shared.append(_of(port.kind, socks))
+            shared.append(_of(port.kind, socks, ours=port.handed is None))
     except CannotListen:
         close(shared, ports)
         raise
@@ -108,6 +111,16 @@ def close(shared: Iterable[Shared], ports: Iterable[Any]) -> None:
                 os.close(fd)
 
 
+def rest(shared: Iterable[Shared], worker: int, workers: int) -> None:
+    """Have others accept who comes for `worker`, from 0 of so many, until it listens again, as it
+    does by `adopt_handed`. Who waits for it by now is reset."""
+    for one in shared:
+        if one.ours:
+            for fd in one.of(worker, workers):
+                with socket.socket(fileno=os.dup(fd)) as sock, suppress(OSError):  # it does already
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
 def _of(kind: str, socks: Sequence[socket.socket], **more: Any) -> Shared:
     family = socks[0].family
     if family != socket.AF_UNIX:
@@ -122,8 +135,10 @@ def _together(shared: Iterable[Shared]) -> list[Shared]:
     for one in shared:
         key = one.kind, one.family, _name(one.sockets[0]), one.wrapped, len(found) * one.wrapped
         before = found.get(key)
-        both = one if before is None else before._replace(sockets=before.sockets + one.sockets)
-        found[key] = both
+        if before is not None:
+            both = before.sockets + one.sockets
+            one = before._replace(sockets=both, ours=before.ours and one.ours)
+        found[key] = one
     return list(found.values())
 
 
@@ -163,19 +178,20 @@ class _Opener:
     def _cannot(self, why: object) -> CannotListen:
         return CannotListen(f"--listen {self._description}: {why}")
 
-    def _set(self, socks: Sequence[socket.socket], factory: object) -> None:
+    def _set(self, socks: Sequence[socket.socket], factory: object, *, ours: bool = False) -> None:
         self._opened = _of(
             self._kind,
             socks,
             description=self._description,
             wrapped=factory is not self._factory,
+            ours=ours,
         )
 
     def listenTCP(
         self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
     ) -> None:
         every = interface or "0.0.0.0"  # noqa: S104 - every address is what was asked
-        self._set(bind_several(every, port, self._workers), factory)
+        self._set(bind_several(every, port, self._workers), factory, ours=True)
 
     def listenSSL(
         self, port: int, factory: IProtocolFactory, contextFactory: Any, **kwargs: Any
@@ -216,7 +232,11 @@ class _Adopter:
 
 
 def adopt_handed(reactor: Any, handed: Handed) -> Opened:
-    """The port that a worker was given a socket of. Raises `CannotListen`."""
+    """The port that a worker was given a socket of, which may have rested. Raises `CannotListen`
+    and `OSError`."""
+    with socket.socket(fileno=os.dup(handed.fd)) as sock:
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.listen(BACKLOG)
     if handed.wrapped and handed.description is not None:
         again = endpoint(_Adopter(reactor, handed), handed.description)
         return Opened(handed.kind, again, handed.description)

@@ -73,14 +73,18 @@ def bind_several(interface: str | None, port: int, count: int) -> list[socket.so
     # The first one listens before it allows others beside it. So it finds a port in use that
     # another daemon has opened in the same way, and which would be shared with that one otherwise.
     socks = [bind(interface, port)]
+    # One that the system has chosen a port for would lose it, should it not listen for a while.
+    found = port == 0 and count > 1
     try:
-        for _ in range(count - 1):
+        for _ in range(count - 1 + found):
             socks[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             socks.append(_bind(socks[0].family, socks[0].getsockname(), beside=True))
     except CannotListen:
         for sock in socks:
             sock.close()
         raise
+    if found:
+        socks.pop(0).close()
     return socks
 
 

@@ -229,6 +229,23 @@ def test_one_that_dies_meanwhile_is_followed_by_one_as_before(world: World) -> N
     assert "--hidden" not in world.started[-1].words
 
 
+def test_who_comes_for_one_that_cannot_start_goes_to_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rested: list[tuple[object, ...]] = []
+    monkeypatch.setattr(parent_module, "rest", lambda _, *which: rested.append(which))
+    first, second = world.started
+    first.fail("the rules are wrong")
+    world.reactor.advance(0)
+    world.started[-1].fail("the rules are wrong")
+    assert rested == []  # nobody serves yet, and whoever comes waits
+    second.serve()
+    assert rested == [(0, 2)]
+    world.reactor.advance(1)
+    world.serve(world.started[-1])
+    assert rested == [(0, 2)]
+
+
 def test_at_the_end_it_waits_for_its_workers(world: World) -> None:
     world.serve(*world.started)
     stopped: list[object] = []

@@ -112,11 +112,14 @@ def test_those_that_fail_one_after_the_other_are_followed_later(
     world.last.fail("there is no such folder")
     world.clock.advance(0)
     assert len(world.started) == 2
+    assert not world.slot.vacant
     world.last.fail("there is no such folder")
+    assert world.slot.vacant
     world.clock.advance(FIRST_SECONDS / 2)
     assert len(world.started) == 2
     world.clock.advance(FIRST_SECONDS / 2)
     assert len(world.started) == 3
+    assert not world.slot.vacant
     assert [event["how"] for event in log] == ["there is no such folder"] * 2
     assert [event["when"] for event in log] == ["now", "in 1 seconds"]
 

@@ -7,6 +7,7 @@ import socket
 import stat
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from twisted.internet import reactor as real_reactor
 from twisted.internet.protocol import Factory, Protocol
 
 from tcpdl.options.daemon import Options
-from tcpdl.processes.sockets import Handed, Shared, adopt_handed, close, open_shared
+from tcpdl.processes.sockets import Handed, Shared, adopt_handed, close, open_shared, rest
 from tcpdl.server.adopting import adopt_port
 from tcpdl.server.listening import CannotListen, bind, bind_several
 
@@ -83,6 +84,40 @@ def test_connections_are_shared_out_and_wait_where_nobody_accepts(shared: list[S
         client.close()
     assert sum(counts) == 60
     assert all(counts), counts
+
+
+def accepted(fd: int) -> int:
+    """How many wait at a socket to be accepted; they need wait no more."""
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        sock.setblocking(False)
+        count = 0
+        with suppress(BlockingIOError):
+            while True:
+                sock.accept()[0].close()
+                count += 1
+        return count
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_where_nobody_will_be_soon_nobody_comes(shared: list[Shared], place: int) -> None:
+    port, unix = shared[0], shared[3]
+    where, mine = named(port.sockets[0]), port.sockets[place]
+    others = [fd for fd in port.sockets if fd != mine]
+    for _ in range(2):
+        rest(shared, place, 3)
+    clients = [socket.create_connection(where, 5) for _ in range(20)]
+    assert sum(map(accepted, others)) == 20
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(named(unix.sockets[0]))  # which all have together
+    # Until somebody takes the place.
+    handed = Handed(os.dup(mine), "files", port.family, None, False)
+    adopt_handed(reactor, handed)
+    os.close(handed.fd)
+    assert named(mine) == where
+    clients += [socket.create_connection(where, 5) for _ in range(60)]
+    assert accepted(mine)
+    for client in clients:
+        client.close()
 
 
 @pytest.mark.parametrize(
