@@ -12,16 +12,16 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 from tcpdl.logs.file import STDOUT
 from tcpdl.options.settings import Misconfigured, Problem
 from tcpdl.options.showing import shown_value, table
-from tcpdl.ports import Port, named
+from tcpdl.ports import Port, endpoint, named
 from tcpdl.serve import ServeOptions
 from tcpdl.server.activation import ECHO, FILES, TLS
 from tcpdl.server.certificate import BadCertificate, Credentials
+from tcpdl.server.listening import CannotListen
 from tcpdl.server.self_signed import NAME, state_folder
 from tcpdl.service import advised
 from tcpdl.wire.text import visible
@@ -96,9 +96,9 @@ def _endpoints(options: CheckOptions) -> Iterator[Problem]:
         if description.startswith("systemd:"):
             continue  # that is known when systemd starts it
         try:
-            serverFromString(reactor, description)
-        except Exception as error:  # noqa: BLE001 - parsers of endpoints raise what they like
-            yield options.problem(f"--listen {description}: {error}", "listen")
+            endpoint(reactor, description)
+        except CannotListen as error:
+            yield options.problem(str(error), "listen")
 
 
 def _access_log(options: CheckOptions) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
 from tcpdl.options.daemon import Options
+from tcpdl.options.endpoints import what_is_wrong
 from tcpdl.server.activation import ECHO, FILES, TLS, take
 from tcpdl.server.adopting import Adopted
 from tcpdl.server.listening import CannotListen, adopt, bind
@@ -89,7 +90,8 @@ def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     try:
         found: IStreamServerEndpoint = serverFromString(reactor, description)
     except Exception as error:  # parsers of endpoints raise what they like
-        raise CannotListen(f"--listen {description}: {error}") from error
+        why = what_is_wrong(description, error)
+        raise CannotListen(f"--listen {description}: {why}") from error
     return found
 
 

@@ -118,7 +118,8 @@ def test_files_that_it_names(check: Check, folder: Path) -> None:
     said = check("listen = ['nonsense:1']\ntls-cert = 'one.pem'\ntls-key = 'two-key.pem'")
     assert (said.status, said.out) == (2, [])
     assert said.err == [
-        "D/f, line 1: listen nonsense:1: Unknown endpoint type: 'nonsense'",
+        "D/f, line 1: listen nonsense:1: there is no kind of endpoint 'nonsense'; write tcp:, "
+        "tcp6:, tls:, unix: or systemd:",
         "D/f, line 3: tls-key: the key in D/two-key.pem is not that of the certificate in "
         "D/one.pem",
     ]
@@ -133,12 +134,14 @@ def test_ports_of_endpoints(kind: str, port: str, check: Check) -> None:
     said = check(f"listen = ['tcp:0', '{kind}{port}']")
     assert said.status == 2
     assert said.err[0].startswith(f"D/f, line 1: listen {kind}{port}: ")
-    assert said.err[0].endswith(" is not a port number from 0 to 65535")
+    problem = " is not a port number from 0 to 65535" if port else ": it names no port; write "
+    assert problem in said.err[0]
 
 
 def test_unix_socket_without_a_path(check: Check) -> None:
     assert check("listen = 'unix:'").err == [
-        "D/f, line 1: listen unix: names no socket; write unix:PATH"
+        "D/f, line 1: listen unix:: it names no socket; write "
+        "unix:PATH[:mode=OCTAL][:backlog=N][:lockfile=0]"
     ]
 
 

@@ -114,8 +114,10 @@ class Kept(Generic[_T]):
         return value
 
 
-def read(path: str, *, follow: bool = False) -> tuple[bytes, os.stat_result]:
-    """The bytes of a file, and its status; `follow`: though it is a link. Raises `FileError`."""
+def read(path: str, *, follow: bool = False, most: int = FILE_MOST) -> tuple[bytes, os.stat_result]:
+    """The bytes of a file, `most` at the most, and its status; `follow`: though it is a link.
+
+    Raises `FileError`."""
     try:
         fd = os.open(path, _FLAGS & ~os.O_NOFOLLOW if follow else _FLAGS)
     except OSError as error:
@@ -126,15 +128,15 @@ def read(path: str, *, follow: bool = False) -> tuple[bytes, os.stat_result]:
             raise FileError(f"{path}: it is not a regular file")
         pieces = []
         size = 0
-        while size <= FILE_MOST and (piece := os.read(fd, FILE_MOST + 1 - size)):
+        while size <= most and (piece := os.read(fd, most + 1 - size)):
             pieces.append(piece)
             size += len(piece)
     except OSError as error:
         raise FileError(f"{path}: {reason(error, path)}") from None
     finally:
         os.close(fd)
-    if size > FILE_MOST:
-        raise FileError(f"{path}: it has more than {FILE_MOST} bytes")
+    if size > most:
+        raise FileError(f"{path}: it has more than {most} bytes")
     return b"".join(pieces), status
 
 

@@ -16,7 +16,7 @@ from tcpdl.options.daemon import Options
 from tcpdl.options.known import Kind
 from tcpdl.options.showing import as_toml
 
-CHOSEN = {"root": "/srv/tcpdl", "state-dir": "/var/lib/tcpdl", "workers": "auto"}
+CHOSEN = {"root": "/srv/tcpdl", "workers": "auto"}
 """What a service wants: the other settings are commented out."""
 
 _EXAMPLES = {
@@ -45,6 +45,7 @@ _EXAMPLES = {
     "port": "8080",
     "proxy-from": "127.0.0.1",
     "rules": "/etc/tcpdl/rules",
+    "state-dir": "/srv/state",
     "tls": "self-signed",
     "tls-cert": "/etc/letsencrypt/live/files.example",
     "tls-client-ca": "/etc/tcpdl/clients.pem",

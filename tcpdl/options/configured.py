@@ -1,9 +1,9 @@
 """Options that may also stand in a file and in the environment. Imports the modules beside it.
 
-A file, the environment and the command line are each made a list of settings, of which for every
-option the last source counts that has it. What holds is then parsed as if it were all on a command
-line, so that it makes no difference where it stands; and what is found to be wrong with it is told
-with where it stands.
+What the service manager says, a file, the environment and the command line are each made a list of
+settings, of which for every option the last source counts that has it. What holds is then parsed as
+if it were all on a command line, so that it makes no difference where it stands; and what is found
+to be wrong with it is told with where it stands.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from twisted.python import usage
 
-from tcpdl.options.environment import read_environment
+from tcpdl.options.environment import read_environment, read_manager
 from tcpdl.options.file import read_file
 from tcpdl.options.known import COMMANDS, Known
 from tcpdl.options.paths import Find, finders, rebase, rebased, whole
@@ -123,6 +123,7 @@ class ConfiguredOptions(usage.Options):
         given = [one for one in self._given if one.name != "config"]
         config = self._config()
         known = self.known
+        sources.append([*read_manager(self._environ, known)])
         if config is not None:
             self["config"] = config
             file = read_file(config, known)

@@ -13,6 +13,10 @@ PREFIX = "TCPDL_"
 _OTHERS = frozenset({"TCPDL_CONFIG", "TCPDL_PASSWORD"})
 """Variables that are no settings: what names the file of them, and what the client reads."""
 
+STATE = "STATE_DIRECTORY"
+"""What systemd calls the folder, or the folders parted by colons, that it has made for a service to
+keep its state in (`StateDirectory=`)."""
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -37,6 +41,14 @@ def read_environment(environ: Mapping[str, str], known: Known) -> Iterator[Setti
             yield Problem(origin, f"{text!r} is no setting of ours; {_KUBERNETES}")
         else:
             yield from _settings(name, known.kinds[name], text, origin)
+
+
+def read_manager(environ: Mapping[str, str], known: Known) -> Iterator[Setting]:
+    """The settings that hold unless anything else is said, since the service manager has made ready
+    what they name."""
+    folder, _, _ = environ.get(STATE, "").partition(":")
+    if "state-dir" in known.kinds and folder.startswith("/"):
+        yield Setting("state-dir", folder, Origin(f"${STATE}"))
 
 
 def _settings(name: str, kind: Kind, text: str, origin: Origin) -> Iterator[Setting | Problem]:

@@ -23,6 +23,17 @@ else:
 FILE_MOST = 256 * 1024
 """Bytes that a file of settings may have."""
 
+PARTS_MOST = 16
+"""Parts that a key may have, with those of the tables and lists that it is in."""
+
+_TOO_DEEP = (
+    f"a key has more than {PARTS_MOST} parts or levels; those of settings have three at most"
+)
+
+UNKNOWN_MOST = 20
+"""Keys that are no options of which each is told by itself."""
+
+_LONG_NUMBER = re.compile(rb"[0-9A-Fa-f_]{1000}")
 _AT = re.compile(r" ?\(at (?:line ([0-9]+), column [0-9]+|end of document)\)$")
 _REMEDIES = {
     "invalid value": "texts stand in quotes; true and false are written like this",
@@ -44,13 +55,15 @@ def read_file(path: str, known: Known) -> Read:
     """What the file at `path` says; the path is shown as it is given. It raises nothing."""
     try:
         # Links are how some keep several versions, Kubernetes among them.
-        content, status = read(path, follow=True)
+        content, status = read(path, follow=True, most=FILE_MOST)
     except FileError as error:
         return Read([], [Problem(Origin(path), str(error).removeprefix(f"{path}: "))], [])
     try:
         found = [*parse(content, path, known)]
     except ValueError:  # Python reads and writes no integers of thousands of digits
-        found = [Problem(Origin(path), "a number in it has thousands of digits; none is so large")]
+        long = _LONG_NUMBER.search(content)
+        line = content.count(b"\n", 0, long.start()) + 1 if long else 0
+        found = [Problem(Origin(path, line), "a number has thousands of digits; none is so large")]
     settings = [one for one in found if isinstance(one, Setting)]
     problems = [one for one in found if isinstance(one, Problem)]
     return Read(settings, problems, [*_warnings(path, status, settings)])
@@ -58,32 +71,41 @@ def read_file(path: str, known: Known) -> Read:
 
 def parse(content: bytes, path: str, known: Known) -> Iterator[Setting | Problem]:
     """What `content`, of the file at `path`, says, and what is wrong with it."""
-    if len(content) > FILE_MOST:
-        yield Problem(Origin(path), f"it has more than {FILE_MOST} bytes; no settings have so many")
-        return
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         yield Problem(Origin(path, line), "it is not UTF-8; save it as that")
         return
-    found = [*places(text)]
+    found = []
+    for place in places(text):
+        if len(place.path) > PARTS_MOST:
+            # To read them takes time, and memory, with the square of their number.
+            yield Problem(Origin(path, place.line), _TOO_DEEP)
+            return
+        found.append(place)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         yield _broken(str(error), path, text, found)
         return
     except RecursionError:
-        yield Problem(Origin(path), "it is nested too deeply to be settings")
+        yield Problem(Origin(path, found[-1].line if found else 0), _TOO_DEEP)
         return
-    where = Where(path, {place.path: place.line for place in reversed(found)})
+    where = Where(path, found)
+    unknown = 0
     for key, value in document.items():
         if key == TABLE:
             yield from read_roots(value, where, known)
         elif key in known.kinds:
             yield from _settings(key, value, where, known)
         else:
-            yield Problem(where.origin(key), _unknown(key, value, known))
+            unknown += 1
+            if unknown <= UNKNOWN_MOST:
+                yield Problem(where.origin(key), _unknown(key, value, known))
+    if unknown > UNKNOWN_MOST:
+        more = unknown - UNKNOWN_MOST
+        yield Problem(Origin(path), f"{more} more keys are no options; is it the right file?")
 
 
 def _broken(error: str, path: str, text: str, found: list[Place]) -> Problem:

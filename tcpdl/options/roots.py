@@ -5,12 +5,12 @@ Imports the modules beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tcpdl.options.known import Known
 from tcpdl.options.settings import Origin, Problem, Setting
-from tcpdl.options.toml_lines import Path
+from tcpdl.options.toml_lines import Path, Place
 
 TABLE = "roots"
 
@@ -21,9 +21,12 @@ _SAYS = {str: "a text in quotes", bool: "true or false, without quotes"}
 class Where:
     """Where the keys of a file are."""
 
-    def __init__(self, file: str, lines: dict[Path, int]) -> None:
+    def __init__(self, file: str, places: Iterable[Place]) -> None:
         self.file = file
-        self._lines = lines
+        self._lines: dict[Path, int] = {}
+        for path, line in places:
+            for length in range(1, len(path) + 1):  # a table may have no line but those in it
+                self._lines.setdefault(path[:length], line)
 
     def origin(self, *path: str | int) -> Origin:
         """The line of what is at `path`, or else of what it is in."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from twisted.python import usage
 
+from tcpdl.options.endpoints import check_endpoint
 from tcpdl.options.mounts import MountOptions
 from tcpdl.options.reading import folder, number, symlinks
 from tcpdl.server.activation import ECHO, handed_over
@@ -17,9 +17,6 @@ from tcpdl.web.hosts import host_name
 from tcpdl.wire.raw import DEFAULT_ENCODINGS, parse_encodings
 
 DEFAULT_PORT = 8080
-
-_TCP = re.compile(r"(?:haproxy:)?(?:tcp6?|ssl)(?:$|:(?:port=)?([^:]*))")
-"""What Twisted's descriptions of TCP ports begin with, and the port."""
 
 
 class ServingOptions(MountOptions):
@@ -79,7 +76,8 @@ class ServingOptions(MountOptions):
             "state-dir",
             None,
             None,
-            "Folder to keep the digests of files in; they are kept in memory if left out.",
+            "Folder to keep the digests of files in; if left out, that of systemd's "
+            "StateDirectory=, or else they are kept in memory.",
         ],
     ]
     optFlags: list[list[Any]] = [
@@ -105,11 +103,7 @@ class ServingOptions(MountOptions):
     def opt_listen(self, endpoint: str) -> None:
         """Serve files on this Twisted endpoint too, as in tcp:8081:interface=127.0.0.1 or
         unix:/run/tcpdl.sock; may be given several times."""
-        # Of what Twisted takes, some is a port other than what is written, once it is a socket's.
-        if found := _TCP.match(endpoint):
-            number(f"--listen {endpoint}", "a port number", 65535)(found[1] or "")
-        elif endpoint == "unix:":
-            raise usage.UsageError("--listen unix: names no socket; write unix:PATH")
+        check_endpoint(endpoint)
         self["listen"].append(endpoint)
 
     opt_l = opt_listen

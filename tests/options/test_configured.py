@@ -146,6 +146,20 @@ def test_other_paths_are_relative_to_the_working_folder(
     assert sorted(again.words) == sorted(made.words)
 
 
+def test_the_state_folder_of_systemd_counts_least(folder: Path) -> None:
+    given = {"STATE_DIRECTORY": "/var/lib/tcpdl"}
+    made = options(**given)
+    assert (made["state-dir"], "--state-dir=/var/lib/tcpdl" in made.words) == (
+        "/var/lib/tcpdl",
+        True,
+    )
+    assert str(made.settings["state-dir"][0].origin) == "$STATE_DIRECTORY"
+    file = "state-dir = 'of-file'"
+    assert options(file=file, **given)["state-dir"] == f"{folder}/conf/of-file"
+    assert options(file=file, TCPDL_STATE_DIR="own", **given)["state-dir"] == "own"
+    assert options("--state-dir=own", **given)["state-dir"] == "own"
+
+
 def test_each_file_that_is_completed_is_a_path() -> None:
     where = Options({})._paths()
     for name, find in where.items():

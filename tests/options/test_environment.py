@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tcpdl.options.daemon import Options
-from tcpdl.options.environment import read_environment, split, variable
+from tcpdl.options.environment import read_environment, read_manager, split, variable
 from tcpdl.options.known import Kind
 from tcpdl.options.settings import Problem, Setting
 
@@ -70,3 +70,17 @@ def test_what_is_wrong_is_named(key: str, text: str, problem: str) -> None:
 def test_each_option_has_a_variable_of_its_own() -> None:
     assert len({variable(name) for name in KNOWN.kinds}) == len(KNOWN.kinds)
     assert set(KNOWN.kinds.values()) == set(Kind)
+
+
+@pytest.mark.parametrize(
+    ("told", "folder"),
+    [
+        ("/var/lib/a", "/var/lib/a"),
+        ("/var/lib/a:/var/lib/b", "/var/lib/a"),
+        ("", None),
+        ("a", None),
+    ],
+)
+def test_the_folder_that_systemd_has_made(told: str, folder: str | None) -> None:
+    found = {one.name: str(one.value) for one in read_manager({"STATE_DIRECTORY": told}, KNOWN)}
+    assert found == ({} if folder is None else {"state-dir": folder})

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpdl.options.daemon import Options
-from tcpdl.options.file import FILE_MOST, parse, read_file
+from tcpdl.options.file import FILE_MOST, UNKNOWN_MOST, parse, read_file
 from tcpdl.options.known import Known
 from tcpdl.options.settings import Problem, Setting
 
@@ -132,8 +132,11 @@ def test_roots() -> None:
         ('root = "C:\\srv"', "f, line 1: not valid TOML: unescaped '\\' in a string; write the"),
         ("a = 1\nlisten = [\n\n'b'\n\n", "f, line 4: not valid TOML: "),
         (b"port = 1\n# caf\xe9", "f, line 2: it is not UTF-8; save it as that"),
-        (b"#" * (FILE_MOST + 1), f"f: it has more than {FILE_MOST} bytes"),
-        ("a = " + "[" * 100_000, "f"),
+        ("a = " + "[" * 100_000, "f, line 1: a key has more than 16 parts or levels; those of set"),
+        ("\na" + ".a" * 100_000 + " = 1", "f, line 2: a key has more than 16 parts or levels"),
+        ("[a" + ".a" * 100_000 + "]", "f, line 1: a key has more than 16 parts or levels"),
+        ("a = " + "{a=" * 1000 + "1" + "}" * 1000, "f, line 1: a key has more than 16 parts"),
+        ("\nmax.rate = 1", "f, line 2: there is no table [max]; did you mean max-rate?"),
         ("roots = 5", "f, line 1: roots is a table: [roots]"),
         ("[roots]\ndocs = 5", "f, line 2: roots.docs is a folder, which takes a text in quotes"),
         (
@@ -146,7 +149,7 @@ def test_roots() -> None:
         ("[roots.a]\npath = 5", "f, line 2: roots.a.path takes a text in quotes"),
         ("[roots.a]\npath='b'\nhidden='x'", "f, line 3: roots.a.hidden takes true or false"),
     ],
-    ids=range(34),
+    ids=range(37),
 )
 def test_what_is_wrong_is_named(text: str | bytes, problem: str) -> None:
     (found,) = wrong(text)
@@ -181,6 +184,16 @@ def test_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (problem,) = read_file(str(tmp_path / "pipe"), KNOWN).problems
     assert problem.text == "it is not a regular file"
+    path.write_bytes(b"#" * (FILE_MOST + 1))
+    assert [one.text for one in read_file(str(path), KNOWN).problems] == [
+        f"it has more than {FILE_MOST} bytes"
+    ]
+
+
+def test_a_file_that_is_something_else() -> None:
+    found = wrong("".join(f"x{number} = 1\n" for number in range(UNKNOWN_MOST + 1000)))
+    assert len(found) == UNKNOWN_MOST + 1
+    assert found[-1] == "f: 1000 more keys are no options; is it the right file?"
 
 
 def test_what_others_may_do_is_told(tmp_path: Path) -> None:
@@ -201,6 +214,6 @@ def test_what_others_may_do_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000])
 def test_numbers_that_python_does_not_write(tmp_path: Path, number: str) -> None:
     path = tmp_path / "tcpdl.toml"
-    path.write_text(f"port = {number}\n")
+    path.write_text(f"\nport = {number}\n")
     (problem,) = read_file(str(path), KNOWN).problems
-    assert "digits" in str(problem)
+    assert str(problem).startswith(f"{path}, line 2: a number has thousands of digits")

@@ -30,7 +30,7 @@ def test_an_instance_is_the_service_but_for_the_network() -> None:
     one = []
     for line in settings("tcpdl.service"):
         line = re.sub(r"^((State|Runtime|Logs)Directory=tcpdl)$", r"\1-%i", line)
-        one.append(line.replace("tcpdl.toml", "%i.toml").replace("%S/tcpdl", "%S/tcpdl-%i"))
+        one.append(line.replace("tcpdl.toml", "%i.toml"))
     many = settings("tcpdl@.service")
     assert [line for line in one if line not in many] == [
         "PrivateNetwork=yes",
@@ -42,6 +42,13 @@ def test_an_instance_is_the_service_but_for_the_network() -> None:
         "SocketBindDeny=any",
         "SocketBindAllow=tcp",
     ]
+
+
+@pytest.mark.parametrize("unit", EXPOSURE)
+def test_no_setting_is_made_over_the_administrators_head(unit: str) -> None:
+    """What a unit sets in the environment counts more than what stands in the file."""
+    assert not [line for line in settings(unit) if "TCPDL_" in line]
+    assert any(line.startswith("StateDirectory=") for line in settings(unit))
 
 
 @needs_systemd
