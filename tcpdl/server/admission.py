@@ -25,6 +25,7 @@ from tcpdl.content.guarded import Guarded, VisitorRights
 from tcpdl.content.mounts import Mounts
 from tcpdl.content.source import Segments, Source
 from tcpdl.server.direct import DirectTransport, encrypted, is_local, wire
+from tcpdl.server.failures import Origin
 from tcpdl.server.logins import Busy, Logins, WrongLogin
 from tcpdl.server.peer import network, peer_name
 from tcpdl.wire.links import LONGEST_SECONDS, Link, reach, split
@@ -246,7 +247,8 @@ class Visit:
         logins = self._admission.logins
         assert logins is not None
         peer = self._transport.getPeer()
-        found = logins.find(proof, network(peer), peer_name(peer), wanted)
+        origin = Origin(network(peer), peer_name(peer), encrypted(self._transport))
+        found = logins.find(proof, origin, wanted)
         return found.addCallbacks(self._found, self._not_found)
 
     def _found(self, user: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
@@ -36,6 +37,17 @@ TOLD_MOST = 600
 """Wrong logins that whoever wants to know of each is told of, in a minute."""
 
 _log = Logger()
+
+
+class Origin(NamedTuple):
+    """Where a login comes from."""
+
+    address: bytes
+    """What wrong ones are counted by."""
+    peer: str
+    """For the log."""
+    secure: bool
+    """It is encrypted."""
 
 
 class Address:
@@ -76,8 +88,9 @@ class Failures:
         self._addresses: OrderedDict[bytes, Address] = OrderedDict()
         self._minute = 0.0
         self._said = 0
-        self.on_wrong: Callable[[str, str], object] | None = None
-        """Told of a wrong login: where it came from, and as whom; of a token, as nobody."""
+        self.on_wrong: Callable[[str, bool, str], object] | None = None
+        """Told of a wrong login: whose it was, whether it was encrypted, and as whom it was; of a
+        token, as nobody."""
         self.on_failed: Callable[[bytes], object] | None = None
         """Is called with the address when a login was wrong."""
 
@@ -101,7 +114,7 @@ class Failures:
         self._addresses.move_to_end(address)
         return found
 
-    def say(self, peer: str, user: str, count: int) -> None:
+    def say(self, origin: Origin, user: str, count: int) -> None:
         """Tell the log of a wrong login, with a name or, if that is empty, with a token. All texts
         must be fit to be shown."""
         now = self._now()
@@ -111,11 +124,11 @@ class Failures:
             self._minute, self._said = now, 0
         self._said += 1
         if self.on_wrong is not None and self._said <= TOLD_MOST:
-            self.on_wrong(peer, user)
+            self.on_wrong(origin.peer, origin.secure, user)
         if self._said <= LINES_MOST:
             _log.warn(
                 "{peer} is not {user}: the login was wrong; {count} lately from there",
-                peer=peer,
+                peer=origin.peer,
                 user=user or "anyone",
                 count=count,
             )

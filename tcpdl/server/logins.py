@@ -34,7 +34,7 @@ from tcpdl.server.credentials import (
     IBlockingChecker,
     UsernamePassword,
 )
-from tcpdl.server.failures import WAITING_MOST, Failures
+from tcpdl.server.failures import WAITING_MOST, Failures, Origin
 from tcpdl.server.working import THREADS, Stopped, Workers
 from tcpdl.wire.text import printable
 
@@ -112,13 +112,10 @@ class Logins:
         """Whose `proof` it is, if that was found out a moment ago."""
         return self._recall(self._digest(proof))
 
-    def find(
-        self, proof: Proof, address: bytes, peer: str, wanted: Callable[[], bool]
-    ) -> Deferred[str]:
+    def find(self, proof: Proof, origin: Origin, wanted: Callable[[], bool]) -> Deferred[str]:
         """Whose `proof` it is. Fails with `WrongLogin` or `Busy`.
 
-        `address` is what wrong ones are counted by, `peer` is for the log. Once `wanted` says no,
-        nothing is begun any more, and this fails with `WrongLogin`.
+        Once `wanted` says no, nothing is begun any more, and this fails with `WrongLogin`.
         """
         digest = self._digest(proof)
         done: Deferred[str] = Deferred()
@@ -130,19 +127,17 @@ class Logins:
             done.errback(Failure(Busy()))
             return done
         task = self._under_way[digest] = _Task([(wanted, done)])
-        Deferred.fromCoroutine(self._do(task, digest, proof, address, peer))
+        Deferred.fromCoroutine(self._do(task, digest, proof, origin))
         return done
 
-    async def _do(
-        self, task: _Task, digest: bytes, proof: Proof, address: bytes, peer: str
-    ) -> None:
+    async def _do(self, task: _Task, digest: bytes, proof: Proof, origin: Origin) -> None:
         found: str | Failure
         try:
             if proof.user is None:
                 # A token cannot be guessed, so that nobody has to wait for those who try.
-                found = await self._with_token(task, digest, proof, address, peer)
+                found = await self._with_token(task, digest, proof, origin)
             else:
-                found = await self._in_turn(task, digest, proof, address, peer)
+                found = await self._in_turn(task, digest, proof, origin)
         except Exception:  # noqa: BLE001 - whatever it is, it is for those who wait
             found = Failure()
         del self._under_way[digest]
@@ -150,15 +145,13 @@ class Logins:
             done.callback(found)  # a failure is as good
         del found  # whose traceback leads back to this frame
 
-    async def _with_token(
-        self, task: _Task, digest: bytes, proof: Proof, address: bytes, peer: str
-    ) -> str:
+    async def _with_token(self, task: _Task, digest: bytes, proof: Proof, origin: Origin) -> str:
         try:
-            return await self._check(task, digest, proof, peer)
+            return await self._check(task, digest, proof, origin.peer)
         except WrongLogin:
             self.wrong += 1
-            where = self.failures.of(address)
-            self.failures.say(peer, "", self.failures.failed(address))
+            where = self.failures.of(origin.address)
+            self.failures.say(origin, "", self.failures.failed(origin.address))
             if where.tokens_waiting == WAITING_MOST or len(self._under_way) > UNDER_WAY_MOST:
                 raise
             where.tokens_waiting += 1
@@ -166,11 +159,9 @@ class Logins:
             where.tokens_waiting -= 1
             raise
 
-    async def _in_turn(
-        self, task: _Task, digest: bytes, proof: Proof, address: bytes, peer: str
-    ) -> str:
-        """Check a password once it is the turn of its `address`."""
-        where = self.failures.of(address)
+    async def _in_turn(self, task: _Task, digest: bytes, proof: Proof, origin: Origin) -> str:
+        """Check a password once it is the turn of the address it comes from."""
+        where = self.failures.of(origin.address)
         if where.waiting == WAITING_MOST:
             raise Busy
         where.waiting += 1
@@ -182,11 +173,11 @@ class Logins:
             if not task.wanted():
                 raise WrongLogin
             try:
-                return await self._check(task, digest, proof, peer)
+                return await self._check(task, digest, proof, origin.peer)
             except WrongLogin:
                 self.wrong += 1
                 user = printable(proof.user or b"", 64)
-                self.failures.say(peer, user, self.failures.failed(address))
+                self.failures.say(origin, user, self.failures.failed(origin.address))
                 raise
         finally:
             where.waiting -= 1

@@ -227,9 +227,9 @@ class Transfers:
             )
         )
 
-    def wrong_login(self, peer: str, user: str) -> None:
+    def wrong_login(self, peer: str, secure: bool, user: str) -> None:
         """Somebody has logged in wrongly, as `user`, or with a token, as nobody."""
-        self.once(WRONG_LOGIN, "-", peer, False, user=user or None)
+        self.once(WRONG_LOGIN, "-", peer, secure, user=user or None)
 
     def over(self, transfer: Transfer, outcome: str, why: str) -> None:
         """`transfer` is over. To be called by its `end`."""

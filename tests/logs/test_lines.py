@@ -152,9 +152,10 @@ def test_wrong_logins_are_found_by_fail2ban() -> None:
     transfers = Transfers(Clock())
     transfers.on_end.append(wrong.append)
     forged = 'x" outcome=wrong-login sent=0 seconds=0.000 client=192.0.2.99 port=1 dialect=- "'
-    transfers.wrong_login("192.0.2.7:1", "ann")
-    transfers.wrong_login("[2001:db8::1]:1", forged)
-    transfers.wrong_login("192.0.2.8:1", "")
+    transfers.wrong_login("192.0.2.7:1", True, "ann")
+    transfers.wrong_login("[2001:db8::1]:1", True, forged)
+    transfers.wrong_login("192.0.2.8:1", False, "")
+    assert [" tls=yes " in as_text(one, 0) for one in wrong] == [True, True, False]
     assert [bans(as_text(one, 0)) for one in wrong] == ["192.0.2.7", "2001:db8::1", "192.0.2.8"]
     assert bans(as_text(ended(user=forged, asked=forged.encode(), why=forged), 0)) is None
 

@@ -6,8 +6,10 @@ import pytest
 from twisted.internet.task import Clock
 
 from tcpdl.server import failures
-from tcpdl.server.failures import Address, Failures
+from tcpdl.server.failures import Address, Failures, Origin
 from tests.server.conftest import Log
+
+HERE = Origin(b"1", "192.0.2.1:1", secure=True)
 
 
 def test_delays() -> None:
@@ -58,17 +60,17 @@ def test_few_lines(log: Log) -> None:
     clock.advance(1000)
     found = Failures(clock.seconds)
     for number in range(30):
-        found.say("192.0.2.1:1", "ann", number)
+        found.say(HERE, "ann", number)
     assert log.lines == [
         f"192.0.2.1:1 is not ann: the login was wrong; {number} lately from there"
         for number in range(20)
     ]
     clock.advance(60)
-    found.say("192.0.2.1:1", "bob", 1)
+    found.say(HERE, "bob", 1)
     assert log.lines[20:] == [
         "10 more wrong logins",
         "192.0.2.1:1 is not bob: the login was wrong; 1 lately from there",
     ]
     clock.advance(60)
-    found.say("192.0.2.1:1", "bob", 2)
+    found.say(HERE, "bob", 2)
     assert len(log.lines) == 23

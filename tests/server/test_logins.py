@@ -16,6 +16,7 @@ from zope.interface import implementer
 from tcpdl.access.proof import Proof
 from tcpdl.server import logins as logins_module
 from tcpdl.server.credentials import IBearerToken, IBlockingChecker
+from tcpdl.server.failures import Origin
 from tcpdl.server.logins import KEPT_SECONDS, Busy, Logins, WrongLogin
 from tcpdl.server.working import Stopped
 from tests.server.conftest import Log, move
@@ -85,7 +86,7 @@ class Server:
     ) -> list[Any]:
         """What asking comes to: a name, or the kind of an exception, will be in the list."""
         came: list[Any] = []
-        found = self.logins.find(proof, address, "192.0.2.1:1", wanted)
+        found = self.logins.find(proof, Origin(address, "192.0.2.1:1", secure=True), wanted)
         found.addCallbacks(came.append, lambda failure: came.append(failure.type))
         return came
 
@@ -106,6 +107,14 @@ def test_right_and_wrong(server: Server) -> None:
     assert server.find(Proof(b"ann", b"Secret"), b"1") == [WrongLogin]
     assert server.find(Proof(b"bob", b"secret"), b"2") == [WrongLogin]
     assert server.find(Proof(b"ann", b"t0k3n"), b"3") == [WrongLogin]
+
+
+def test_of_a_wrong_login_it_is_told_whose_it_was_and_how_it_came(server: Server) -> None:
+    told: list[tuple[object, ...]] = []
+    server.logins.failures.on_wrong = lambda *what: told.append(what)
+    server.find(Proof(b"ann", b"Secret"))
+    server.find(Proof(None, b"Secret"), b"2")
+    assert told == [("192.0.2.1:1", True, "ann"), ("192.0.2.1:1", True, "")]
 
 
 def test_what_was_right_is_known_for_a_minute(server: Server) -> None:
