@@ -91,9 +91,11 @@ def _rendered(shown: Board) -> Any:
     for table in shown.tables:
         made = Table(title=Text(table.title), title_justify="left", box=None, padding=(0, 1))
         for column in table.columns:
-            justify: Any = "right" if column.startswith(">") else "left"
-            made.add_column(column.lstrip(">"), justify=justify, no_wrap=True)
+            number = column.startswith(">")
+            justify: Any = "right" if number else "left"
+            # What does not fit is cut off the longest texts, before numbers lose a digit.
+            made.add_column(column.lstrip(">"), justify=justify, no_wrap=number)
         for row in table.rows:
-            made.add_row(*map(Text, row))
+            made.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
         parts += [Text(""), made]
     return Group(*parts)

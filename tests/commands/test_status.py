@@ -155,13 +155,26 @@ def test_durations(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
 
 
-def test_on_a_terminal() -> None:
-    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(_rendered(board(STATUS)))
-    text = console.export_text()
+def on_a_terminal(status: dict[str, Any], width: int) -> str:
+    console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(_rendered(board(status)))
     console.file.close()
+    return console.export_text()
+
+
+def test_on_a_terminal() -> None:
+    text = on_a_terminal(STATUS, 120)
     assert "2 workers serve" in text
     assert r"/iso/\x1b[31mbig" in text
+
+
+def test_a_long_name_takes_no_room_from_figures() -> None:
+    """Clients choose it."""
+    long = {**TRANSFER, "what": "/" + "long " * 100}
+    text = on_a_terminal({**STATUS, "transfers": [long] * 2}, 80)
+    shown = [line.split() for line in text.splitlines() if "ann" in line]
+    figures = ["1", "KiB", "4", "KiB", "25", "512", "B/s", "1", "min", "5", "s"]
+    assert [line[4:15] for line in shown] == [figures] * 2
 
 
 def test_of_a_daemon(tmp_path: Path, run: Run) -> None:
