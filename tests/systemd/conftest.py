@@ -24,11 +24,12 @@ def wanted() -> None:
 
 @pytest.fixture(scope="session")
 def installed() -> Path:
-    """The files of the service, as `make install-service` lays them out."""
+    """The files of the service, as `make install-service` lays them out, whatever the umask is."""
     wanted()
     stage = CACHE / "stage"
     shutil.rmtree(stage, ignore_errors=True)
-    subprocess.run(["sh", PROJECT / "packaging/stage.sh", stage, "/usr/local", PYTHON], check=True)
+    lay_out = PROJECT / "packaging/stage.sh"
+    subprocess.run(["sh", lay_out, stage, "/usr/local", PYTHON], umask=0o077, check=True)
     return stage
 
 

@@ -1,9 +1,10 @@
-"""Tests of the Debian package: installed, upgraded under load, removed and purged, in a system of
-its own."""
+"""Tests of the Debian package: what it is, and that it is installed, upgraded under load, removed,
+installed again and purged, in a system of its own."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -20,14 +21,25 @@ UNIT, PORT = "tcpdl.service", 8080
 CONTENT = hashlib.shake_128(b"tcpdl").digest(8 * 1024 * 1024)
 
 
+def make(source: Path, folder: Path, umask: int = 0o022, **environ: str) -> Path:
+    """The package that is made of a checkout, in a folder that has no other."""
+    subprocess.run(
+        ["sh", source / "packaging/deb.sh", folder, PYTHON],
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000", **environ},
+        umask=umask,
+        check=True,
+    )
+    (made,) = folder.glob("*.deb")
+    return made
+
+
 @pytest.fixture(scope="module")
 def packages() -> list[Path]:
     """The package, and one that is the same but for a later version."""
     wanted()
     folder = CACHE / "packages"
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([PROJECT / "packaging/deb.sh", folder, PYTHON], check=True)
-    (made,) = folder.glob("*.deb")
+    made = make(PROJECT, folder)
     tree = folder / "tree"
     subprocess.run(["dpkg-deb", "-R", made, tree], check=True)
     control = tree / "DEBIAN/control"
@@ -63,6 +75,31 @@ def pid(machine: Machine) -> str:
 
 def workers(machine: Machine) -> set[str]:
     return set(machine.run("pgrep", "-P", pid(machine), check=False).split())
+
+
+def test_it_is_the_same_wherever_it_is_made(packages: list[Path], tmp_path: Path) -> None:
+    elsewhere = tmp_path / "another" / "checkout"
+    leave = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "dropin.cache")
+    shutil.copytree(PROJECT, elsewhere, ignore=leave)
+    made = make(elsewhere, tmp_path / "dist", 0o077, TZ="Asia/Tokyo", PYTHONHASHSEED="1")
+    assert made.name == packages[0].name
+    assert made.read_bytes() == packages[0].read_bytes()
+
+
+def test_the_notes_on_plugins_are_believed(packages: list[Path]) -> None:
+    (plugins,) = packages[0].parent.glob(
+        "tree/opt/tcpdl/lib/python3*/site-packages/twisted/plugins"
+    )
+    noted = (plugins / "dropin.cache").stat().st_mtime
+    assert max(plugin.stat().st_mtime for plugin in plugins.glob("*.py")) < noted
+
+
+@pytest.mark.skipif(shutil.which("lintian") is None, reason="lintian is not installed")
+def test_it_is_as_packages_should_be(packages: list[Path]) -> None:
+    said = subprocess.run(
+        ["lintian", "--allow-root", packages[0]], capture_output=True, text=True, check=False
+    )
+    assert (said.stdout, said.returncode) == ("", 0)
 
 
 def test_it_is_installed_and_serves(machine: Machine) -> None:
@@ -107,12 +144,40 @@ def test_an_upgrade_drops_nobody(machine: Machine, how: str) -> None:
     assert get(machine) == "hello\n"
 
 
+def test_it_is_removed_and_installed_again(machine: Machine) -> None:
+    machine.write("/etc/tcpdl/web.toml", 'root = "/srv/tcpdl"\nport = 9000\n')
+    units = UNIT, "tcpdl-echo.socket", "tcpdl@web.service"
+    machine.run("systemctl", "enable", "--now", "tcpdl@web.service")
+    machine.run("systemctl", "enable", "tcpdl-echo.socket")
+    configuration = (machine.root / "etc/tcpdl/tcpdl.toml").read_text()
+    machine.run("dpkg", "--remove", "tcpdl")
+    assert [machine.shown(unit, "ActiveState") for unit in units] == ["inactive"] * 3
+    assert not (machine.root / "opt/tcpdl").exists()
+    machine.run("dpkg", "--install", "/opt/1.deb")
+    assert [machine.shown(unit, "ActiveState") for unit in units] == ["active"] * 3
+    assert get(machine) == "hello\n"
+    assert (machine.root / "etc/tcpdl/tcpdl.toml").read_text() == configuration
+
+
+def test_what_was_disabled_stays_so(machine: Machine) -> None:
+    units = "tcpdl.socket", UNIT, "tcpdl-echo.socket", "tcpdl@web.service"
+    machine.run("systemctl", "disable", "--now", *units)
+    machine.run("dpkg", "--install", "/opt/1.deb")
+    machine.run("dpkg", "--remove", "tcpdl")
+    machine.run("dpkg", "--install", "/opt/1.deb")
+    for unit in units:
+        assert machine.shown(unit, "ActiveState") == "inactive"
+        assert machine.run("systemctl", "is-enabled", unit, check=False).strip() == "disabled"
+    machine.run("systemctl", "enable", "--now", *units)
+
+
 def test_it_is_removed_and_purged(machine: Machine) -> None:
     machine.run("dpkg", "--remove", "tcpdl")
     assert machine.shown(UNIT, "ActiveState") == "inactive"
-    assert not (machine.root / "opt/tcpdl").exists()
     assert (machine.root / "etc/tcpdl/tcpdl.toml").exists()
     machine.run("dpkg", "--purge", "tcpdl")
+    (machine.root / "etc/tcpdl/web.toml").unlink()
+    (machine.root / "etc/tcpdl").rmdir()
     for gone in ("etc/tcpdl", "var/lib/tcpdl", "var/log/tcpdl", "usr/bin/tcpdl"):
         assert not (machine.root / gone).exists(), gone
     assert (machine.root / "srv/tcpdl/hello.txt").read_text() == "hello\n"

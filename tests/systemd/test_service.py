@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,6 +82,12 @@ def test_all_dialects(machine: Machine) -> None:
     assert machine.run("bash", "-c", raw) == "hello\n"
     assert client(machine, "echo", f"127.0.0.1:{ECHO_PORT}", "back").strip() == "back"
     assert client(machine, "ls", f"127.0.0.1:{PORT}/").split()[-1] == "hello.txt"
+
+
+def test_systemd_has_nothing_to_say_of_the_units(machine: Machine) -> None:
+    units = [unit.name.replace("@.", "@web.") for unit in (PROJECT / "etc/systemd").iterdir()]
+    assert len(units) > 4
+    assert machine.run("systemd-analyze", "verify", "--man=no", *units) == ""
 
 
 def test_exposure(machine: Machine) -> None:
@@ -314,3 +321,23 @@ def test_it_ends_cleanly(machine: Machine) -> None:
     machine.run("systemctl", "reset-failed", UNIT, "tcpdl.socket", check=False)
     machine.run("systemctl", "restart", "tcpdl.socket", UNIT)
     assert get(machine) == "hello\n"
+
+
+def test_it_is_uninstalled(machine: Machine) -> None:
+    machine.run("systemctl", "enable", "--now", UNIT, "tcpdl-echo.socket")
+    machine.write("/etc/tcpdl/web.toml", CONFIGURATION + "port = 9000\n")
+    machine.run("systemctl", "enable", "tcpdl@web.service")
+    for folder in ("packaging", "etc"):
+        shutil.copytree(PROJECT / folder, machine.root / "opt/source" / folder)
+    machine.run("sh", "/opt/source/packaging/unstage.sh", "", "/usr/local")
+    shutil.rmtree(machine.root / "opt/source")
+    assert machine.run("pgrep", "-f", "/opt/tcpdl", check=False) == ""
+    found = machine.run(
+        *("find", "/etc", "/opt", "/srv", "/usr", "/var", "-xdev", "-name", "*tcpdl*"),
+        *("-not", "-path", "/var/l*/tcpdl-*"),  # what instances have left there
+    )
+    assert set(found.split()) == {
+        *("/etc/tcpdl", "/etc/tcpdl/tcpdl.toml", "/etc/systemd/system/tcpdl.service.d"),
+        *("/srv/tcpdl", "/var/lib/tcpdl", "/var/log/tcpdl"),
+    }
+    assert machine.run("systemctl", "is-system-running").strip() == "running"
