@@ -19,7 +19,7 @@ _FUNCTIONS = r"""
 # as in the table; the last holds for all that come after.
 _tcpdl_complete() {
     local word=${COMP_WORDS[COMP_CWORD]} at=$COMP_CWORD before='' used=''
-    local names kind many i one IFS=$' \t\n'
+    local names kind i one IFS=$' \t\n'
     local -a table arguments=("${@:4}")
     "$1" "$2"
 
@@ -63,10 +63,10 @@ _tcpdl_complete() {
     done
 }
 
-# Finds the option $1 in the table: sets names, kind and many.
+# Finds the option $1 in the table: sets names and kind.
 _tcpdl_find() {
     for ((one = 0; one < ${#table[@]}; one += 3)); do
-        names=${table[one]} kind=${table[one + 1]} many=${table[one + 2]}
+        names=${table[one]} kind=${table[one + 1]}
         [[ ,$names, == *,"$1",* ]] && return
     done
     return 1
@@ -148,6 +148,7 @@ def plugin(host: Command, command: Command) -> str:
 
 def _head(program: str, commands: Mapping[str, Command]) -> Iterator[str]:
     yield f"# Completion of {program} for bash. Made by tcpdl.manual of the tables of options."
+    yield "# shellcheck shell=bash disable=SC2054 # commas join what is one element"
     yield ""
     yield "# The options of a command: their names, what is offered for a value (f: files,"
     yield "# d: folders, -: nothing, !: it takes none; or words), and how often they are given."

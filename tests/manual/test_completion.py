@@ -1,4 +1,5 @@
 """Tests completion in the shells themselves: a line is typed, and what they make of it is seen.
+And that shellcheck has nothing to say of what is written for them.
 
 Where a shell is not installed, its tests are skipped.
 """
@@ -13,6 +14,8 @@ import pytest
 
 from tcpdl.manual.__main__ import main
 from tests.manual.shells import Shell, need
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
 
 # The marks are written in two parts, so that the line as it is typed does not hold them.
 SHOW = (
@@ -139,3 +142,15 @@ def test_fish_offers(made: Path, folder: Path, line: str, offered: list[str]) ->
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert ran.stderr == ""
     assert sorted(one.partition("\t")[0] for one in ran.stdout.splitlines()) == offered
+
+
+def test_what_is_written_for_shells_is_sound(made: Path) -> None:
+    scripts = [
+        *sorted((made / "bash").iterdir()),
+        *sorted((PROJECT / "packaging").glob("*.sh")),
+        *(PROJECT / "packaging/debian" / name for name in ("postinst", "postrm", "prerm")),
+        *(PROJECT / name for name in (".ci/run", "tests/systemd/boot.sh")),
+    ]
+    words = [need("shellcheck"), *(str(script) for script in scripts)]
+    said = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (said.stdout, said.stderr) == ("", "")
