@@ -155,8 +155,11 @@ def test_wrong_logins_are_found_by_fail2ban() -> None:
     transfers.wrong_login("192.0.2.7:1", True, "ann")
     transfers.wrong_login("[2001:db8::1]:1", True, forged)
     transfers.wrong_login("192.0.2.8:1", False, "")
-    assert [" tls=yes " in as_text(one, 0) for one in wrong] == [True, True, False]
-    assert [bans(as_text(one, 0)) for one in wrong] == ["192.0.2.7", "2001:db8::1", "192.0.2.8"]
+    transfers.wrong_login("[fe80::1%eth0]:1", False, forged)
+    assert [" tls=yes " in as_text(one, 0) for one in wrong] == [True, True, False, False]
+    assert [bans(as_text(one, 0)) for one in wrong] == [
+        *("192.0.2.7", "2001:db8::1", "192.0.2.8", "fe80::1")
+    ]
     assert bans(as_text(ended(user=forged, asked=forged.encode(), why=forged), 0)) is None
 
 
