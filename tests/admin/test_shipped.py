@@ -1,4 +1,5 @@
-"""Tests that what is shipped for Prometheus and Grafana knows the series."""
+"""Tests that what is shipped for Prometheus and Grafana knows the series, and that alerts are given
+when they should."""
 
 from __future__ import annotations
 
@@ -79,5 +80,9 @@ def test_panels_have_their_places() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_rules_are_rules() -> None:
-    subprocess.run(["promtool", "check", "rules", RULES], check=True, capture_output=True)
+@pytest.mark.parametrize(
+    "words", [("check", "rules", RULES), ("test", "rules", Path(__file__).with_name("alerts.yml"))]
+)
+def test_rules_are_rules(words: tuple[str, str, Path]) -> None:
+    said = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
