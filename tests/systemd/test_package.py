@@ -160,7 +160,7 @@ def test_it_is_removed_and_installed_again(machine: Machine) -> None:
 
 
 def test_what_was_disabled_stays_so(machine: Machine) -> None:
-    units = "tcpdl.socket", UNIT, "tcpdl-echo.socket", "tcpdl@web.service"
+    units = "tcpdl-echo.socket", "tcpdl.socket", UNIT, "tcpdl@web.service"
     machine.run("systemctl", "disable", "--now", *units)
     machine.run("dpkg", "--install", "/opt/1.deb")
     machine.run("dpkg", "--remove", "tcpdl")
