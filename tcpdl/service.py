@@ -92,7 +92,7 @@ def _administer(service: MultiService, provider: Provider, options: Options, rea
     from tcpdl.admin.serving import AdminService  # it takes a tenth of a second to import
 
     try:
-        service.addService(AdminService(reactor, provider, options["admin"]))
+        service.addService(AdminService(reactor, provider, options["admin"], options.later_owner()))
     except CannotListen:
         service.stopService()
         raise
@@ -254,7 +254,7 @@ def _log_answers(daemon: Daemon, options: Options, reactor: Any) -> Lines:
     lines = Lines(daemon.transfers, reactor, _warn)
     where = options.access_log()
     try:
-        lines.go_to(where, options.access_log_owner())
+        lines.go_to(where, options.later_owner())
     except OSError as error:
         raise CannotListen(
             f"--access-log: {where.file} cannot be written: {error.strerror}"

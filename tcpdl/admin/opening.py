@@ -40,12 +40,17 @@ class UnixPort(unix.Port):
         tcp.Port.connectionLost(self, reason)
 
 
-def open_admin(reactor: Any, address: AdminAddress, factory: IProtocolFactory) -> Any:
-    """A port that listens for `factory`, and accepts nobody before its `startReading`. Raises
-    `CannotListen`."""
+def open_admin(
+    reactor: Any,
+    address: AdminAddress,
+    factory: IProtocolFactory,
+    owner: tuple[int, int] | None = None,
+) -> Any:
+    """A port that listens for `factory`, and accepts nobody before its `startReading`. A Unix
+    socket is given to the `owner`, a user and a group. Raises `CannotListen`."""
     try:
         if address.path is not None:
-            port = _open_unix(reactor, address.path, factory)
+            port = _open_unix(reactor, address.path, factory, owner)
         else:
             port = _open_tcp(reactor, address, factory)
     except CannotListen as error:
@@ -61,12 +66,16 @@ def _open_tcp(reactor: Any, address: AdminAddress, factory: IProtocolFactory) ->
         return reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
 
 
-def _open_unix(reactor: Any, path: str, factory: IProtocolFactory) -> UnixPort:
+def _open_unix(
+    reactor: Any, path: str, factory: IProtocolFactory, owner: tuple[int, int] | None
+) -> UnixPort:
     port: Any = UnixPort(os.fsencode(path), factory, BACKLOG, MODE, reactor)
     before = os.umask(0o777 & ~MODE)
     try:
         _make_way(path)
         port.startListening()
+        if owner is not None:
+            _give(path, owner)
         port.identity = _identity(path)
     except CannotListenError as error:
         why = error.socketError
@@ -99,6 +108,16 @@ def _make_way(path: str) -> None:
         except BlockingIOError:
             pass  # somebody listens, and is busy
     raise CannotListen(f"another program listens on {path}; choose another path")
+
+
+def _give(path: str, owner: tuple[int, int]) -> None:
+    """Give away the socket at `path`, and nothing else that somebody has put there meanwhile."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            os.chown(f"/proc/self/fd/{fd}", *owner)
+    finally:
+        os.close(fd)
 
 
 def _identity(path: str) -> tuple[int, int]:

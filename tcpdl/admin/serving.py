@@ -39,10 +39,16 @@ _log = Logger()
 class AdminService(Service):
     """The port, open from the moment this is made; it answers while the service runs."""
 
-    def __init__(self, reactor: Any, provider: Provider, address: AdminAddress) -> None:
-        """Raises `CannotListen`."""
+    def __init__(
+        self,
+        reactor: Any,
+        provider: Provider,
+        address: AdminAddress,
+        owner: tuple[int, int] | None = None,
+    ) -> None:
+        """A Unix socket is given to the `owner`, a user and a group. Raises `CannotListen`."""
         self._factory = _Bounded(_Site(site(provider), local=address.path is not None))
-        self.port = open_admin(reactor, address, self._factory)
+        self.port = open_admin(reactor, address, self._factory, owner)
         if address.path is None:
             address = address._replace(port=self.port.getHost().port)
         _log.info("metrics and status on {where}", where=visible(str(address)))

@@ -93,7 +93,7 @@ class LogOptions(usage.Options):
         wanted = self["access-log"] != NONE
         return Destination(self.access_log_form(), self.access_log_file(), wanted)
 
-    def access_log_owner(self) -> tuple[int, int] | None:
+    def later_owner(self) -> tuple[int, int] | None:
         """The user and the group that twistd is going to become, with -1 for those that stay; if
         there are any."""
         uid, gid = self._above.get("uid"), self._above.get("gid")

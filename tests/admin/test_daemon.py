@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 
 import tcpdl
 from tcpdl.admin.opening import open_admin
@@ -253,6 +255,22 @@ def test_socket_that_was_left_is_replaced(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
     assert "is no socket" in refused(path)
     assert "there is no folder" in refused(tmp_path / "none" / "admin.sock")
+
+
+def test_the_socket_is_given_to_whom_twistd_becomes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, int, int]] = []
+
+    def chown(path: str, uid: int, gid: int) -> None:
+        given.append((os.path.realpath(path), uid, gid))
+
+    monkeypatch.setattr("os.chown", chown)
+    path = tmp_path / "admin.sock"
+    port = open_admin(MemoryReactorClock(), AdminAddress(str(path)), Factory(), (5, -1))
+    port.connectionLost(Failure(ConnectionDone()))
+    assert given == [(str(path), 5, -1)]
+    assert not path.exists()
 
 
 def refused(path: Path) -> str:

@@ -25,7 +25,7 @@ def test_nothing_is_said() -> None:
     assert options.access_log_file() is None
     assert options.access_log_form() == "text"
     assert options.access_log_folders() == []
-    assert options.access_log_owner() is None
+    assert options.later_owner() is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_twistd_has() -> None:
     parent = {"logger": logs.json, "uid": 5, "gid": None}
     options = parsed(parent=parent)
     assert options.access_log_form() == "json"
-    assert options.access_log_owner() == (5, -1)
+    assert options.later_owner() == (5, -1)
 
 
 def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
