@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 
 from twisted.logger import Logger
@@ -33,9 +34,17 @@ def number(option: str, what: str, most: int, least: int = 0) -> Callable[[str],
 
 def folder(option: str, path: str) -> None:
     """Raise `usage.UsageError` unless the `path` given to `option` is a folder that can be read."""
-    if not os.path.isdir(path):
-        problem = "is not a folder" if os.path.exists(path) else "does not exist"
-        raise usage.UsageError(f"{option}: {path!r} {problem}")
+    try:
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise usage.UsageError(f"{option}: {path!r} does not exist") from None
+    except PermissionError:  # above it, already
+        raise usage.UsageError(f"{option}: this user may not read {path!r}") from None
+    except (OSError, ValueError) as error:  # links in circles, a disk that fails, no name at all
+        why = error.strerror if isinstance(error, OSError) else error
+        raise usage.UsageError(f"{option}: {path!r} cannot be looked at: {why}") from None
+    if not is_folder:
+        raise usage.UsageError(f"{option}: {path!r} is not a folder")
     if not os.access(path, os.R_OK | os.X_OK):
         raise usage.UsageError(f"{option}: this user may not read {path!r}")
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from twisted.internet.task import Clock
@@ -17,6 +17,7 @@ from tcpdl.access.rules import Level
 from tcpdl.content.directory import Directory, Symlinks
 from tcpdl.content.mounts import Mounts
 from tcpdl.options.daemon import Options
+from tcpdl.options.reading import folder
 from tcpdl.serve import ServeOptions
 from tcpdl.service import make_daemon
 from tcpdl.wire.names import parse_name
@@ -191,3 +192,29 @@ def test_they_are_in_the_help() -> None:
     text = str(Options())
     for option in ("--mount", "--mount-hidden", "--mount-symlinks", "--mount-rules"):
         assert text.count(f"\n      {option} NAME") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied"), "--root: this user may not read '/a/b'"),
+        (NotADirectoryError(20, "Not a directory"), "--root: '/a/b' does not exist"),
+        (
+            OSError(5, "Input/output error"),
+            "--root: '/a/b' cannot be looked at: Input/output error",
+        ),
+    ],
+)
+def test_why_a_folder_cannot_be_served(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    """One that this user may not reach is not said to be missing."""
+
+    def look(path: str) -> NoReturn:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.stat", look)
+        with pytest.raises(usage.UsageError) as failure:
+            folder("--root", "/a/b")
+    assert str(failure.value) == said
