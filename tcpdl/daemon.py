@@ -103,7 +103,7 @@ class Daemon(MultiService):
         *,
         tls: bool = False,
         speaks: bool = True,
-    ) -> None:
+    ) -> Listening:
         """Open the port of `endpoint`, and serve `factory` on it while the daemon runs; with `tls`,
         over TLS as well, if there are credentials. One that `speaks` our dialects says in them
         when there is no room for another connection.
@@ -116,7 +116,9 @@ class Daemon(MultiService):
         sending["shaper"] = self._shaper
         sending["metrics"] = self.metrics
         shared, accepting = self._shared_connections, self.accepting
-        self.addService(Listening(endpoint, factory, shared, accepting, speaks=speaks, **sending))
+        port = Listening(endpoint, factory, shared, accepting, speaks=speaks, **sending)
+        self.addService(port)
+        return port
 
     def encrypt_with(self, credentials: Credentials) -> None:
         """Have ports that are to speak TLS prove themselves with these, which are read again when

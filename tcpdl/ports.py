@@ -73,7 +73,6 @@ def open_ports(options: Options, reactor: Any) -> Iterator[Opened]:
         if port.description is None:
             sock = port.open()
             family = sock.family
-            announce(options, port.kind, sock)
             if port.handed is None:
                 yield Opened(port.kind, adopt(reactor, sock))
             else:
@@ -95,9 +94,9 @@ def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     return found
 
 
-def announce(options: Options, kind: str, sock: socket.socket) -> None:
-    """Tell the log what `sock` is for."""
-    name = sock.getsockname()
+def announce(options: Options, kind: str, name: Any) -> None:
+    """Tell the log what is on a port: `name` is its address as getsockname(2) gives it, or else
+    what it is called."""
     if isinstance(name, tuple):
         host, port = name[:2]
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -25,6 +25,7 @@ from tcpdl.logs.destination import Lines
 from tcpdl.logs.rotating import Rotations
 from tcpdl.options.daemon import Options, advised, leave
 from tcpdl.ports import Opened, open_ports
+from tcpdl.ports import announce as announce_port
 from tcpdl.reloading import Reloading, announce
 from tcpdl.sandbox import restrict
 from tcpdl.server.activation import ECHO, TLS
@@ -34,7 +35,7 @@ from tcpdl.server.echo import EchoFactory
 from tcpdl.server.front import FrontFactory
 from tcpdl.server.http import HttpFactory
 from tcpdl.server.http_answers import HttpAnswers
-from tcpdl.server.listening import CannotListen
+from tcpdl.server.listening import CannotListen, Listening
 from tcpdl.server.native import NativeFactory
 from tcpdl.server.notify import Notifier
 from tcpdl.server.raw import RawFactory
@@ -151,7 +152,9 @@ def _make(
     try:
         serve_on = _serving(daemon, directory, options, reactor)
         for port in open_ports(options, reactor) if ports is None else ports:
-            serve_on(port)
+            listening = serve_on(port)
+            if ports is None:
+                announce_port(options, port.kind, listening.bound or port.description or "")
     except CannotListen:
         daemon.stopService()
         directory.close()
@@ -161,7 +164,7 @@ def _make(
 
 def _serving(
     daemon: Daemon, directory: Directory | Mounts, options: Options, reactor: Any
-) -> Callable[[Opened], None]:
+) -> Callable[[Opened], Listening]:
     """What has `daemon` serve what there is for a port on it."""
     lines = _log_answers(daemon, options, reactor)
     admission = options.admission(directory, daemon.workers, reactor)
@@ -214,12 +217,12 @@ def _serving(
     parts = Parts(directory, raw, native, http, front, others, echo, answers, admission, lines)
     change_in_place(daemon, parts, reactor)
 
-    def serve_on(port: Opened) -> None:
+    def serve_on(port: Opened) -> Listening:
         try:
             if port.kind == ECHO:
-                daemon.listen(port.endpoint, echo, speaks=False)
-            else:
-                daemon.listen(port.endpoint, encrypted if port.kind == TLS else front, tls=True)
+                return daemon.listen(port.endpoint, echo, speaks=False)
+            by = encrypted if port.kind == TLS else front
+            return daemon.listen(port.endpoint, by, tls=True)
         except CannotListen as error:
             if port.description is None:
                 raise

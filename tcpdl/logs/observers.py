@@ -24,6 +24,7 @@ from twisted.logger import (
 from zope.interface import implementer
 
 from tcpdl.logs.access import NAMESPACE
+from tcpdl.server.listening import WithoutPorts
 from tcpdl.wire.text import visible
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
@@ -112,7 +113,7 @@ class Log:
 def observer(fd: int, form: str, level: str = "info") -> ILogObserver:
     """Writes events from `level` on to `fd`, in the `form` of this name."""
     least = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(level))
-    found: ILogObserver = FilteringLogObserver(Observer(fd, FORMS[form]), [least])
+    found: ILogObserver = FilteringLogObserver(Observer(fd, FORMS[form]), [WithoutPorts(), least])
     return found
 
 

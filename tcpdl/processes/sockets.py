@@ -87,13 +87,12 @@ def open_shared(options: Options, workers: int, reactor: Any) -> tuple[list[Shar
                 opener = _Opener(reactor, port.kind, port.description, workers)
                 shared.append(opener.open())
                 ports += opener.ports
-                continue
-            if port.handed is None:
+            elif port.handed is None:
                 socks = bind_several(port.interface, port.number, workers)
+                shared.append(_of(port.kind, socks, ours=True))
             else:
-                socks = [port.open()]
-            announce(options, port.kind, socks[0])
-            shared.append(_of(port.kind, socks, ours=port.handed is None))
+                shared.append(_of(port.kind, [port.open()], ours=False))
+            announce(options, port.kind, _name(shared[-1].sockets[0]))
     except CannotListen:
         close(shared, ports)
         raise

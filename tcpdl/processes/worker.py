@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger, globalLogBeginner
+from twisted.logger import FilteringLogObserver, Logger, globalLogBeginner
 from twisted.python import usage
 
 import tcpdl
@@ -26,7 +26,7 @@ from tcpdl.processes.events import Sender
 from tcpdl.processes.process import CHANNEL_FD, PROTOCOL
 from tcpdl.processes.sharing import Partner
 from tcpdl.processes.sockets import Handed, adopt_handed
-from tcpdl.server.listening import CannotListen
+from tcpdl.server.listening import CannotListen, WithoutPorts
 from tcpdl.service import Options, confine, make_daemon
 
 ALIVE_SECONDS = 1.0
@@ -168,7 +168,8 @@ def main(arguments: Sequence[str]) -> None:
     channel = Channel("the parent")
     worker = Worker(running, channel)
     signal.signal(signal.SIGTERM, lambda *_: running.callFromThread(worker.drain))
-    globalLogBeginner.beginLoggingTo([Sender(channel)], redirectStandardIO=False)
+    log = FilteringLogObserver(Sender(channel), [WithoutPorts()])
+    globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
     connect(running, CHANNEL_FD, channel)
     os.close(CHANNEL_FD)
     running.run(installSignalHandlers=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import struct
 from collections.abc import Callable
@@ -23,7 +24,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import ILogFilterPredicate, LogEvent, PredicateResult
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tcpdl.server.accepting import Accepting, Door
 from tcpdl.server.adopting import Adopted
@@ -41,6 +44,21 @@ questions, and how many of them stay unanswered: a peer that vanished is gone in
 NOTSENT_LOWAT = 128 * 1024
 """Unsent bytes below which the kernel asks for more: two calls' worth (bench/sizes.py). It is
 also what a slow client can make the kernel hold beyond its own window."""
+
+
+_OF_PORTS = re.compile(r"\S+ starting on .+|\((?:TCP|UNIX) Port .+ Closed\)", re.DOTALL)
+
+
+@implementer(ILogFilterPredicate)
+class WithoutPorts:
+    """Leaves out of a log what Twisted says of each port that is opened or closed: that is about
+    our classes, and what is served where is said by us."""
+
+    def __call__(self, event: LogEvent) -> Any:
+        said = event.get("message")
+        if said and isinstance(said, tuple) and _OF_PORTS.fullmatch(str(said[0])):
+            return PredicateResult.no
+        return PredicateResult.maybe
 
 
 class CannotListen(Exception):
@@ -181,6 +199,13 @@ class Listening(Service):
         if failures:
             error = failures[0].value
             raise CannotListen(why_not(error)) from error
+
+    @property
+    def bound(self) -> Any:
+        """The address of the port as getsockname(2) gives it; nothing, if it is not open yet, or
+        something else."""
+        sock = getattr(self.port, "socket", None)
+        return None if sock is None else sock.getsockname()
 
     def change(self, **sending: Any) -> None:
         """Make connections to come with these arguments in place of those that were given."""

@@ -1,0 +1,50 @@
+"""Tests that the log is not told of ports in the words of Twisted, which are about classes."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory
+from twisted.logger import FilteringLogObserver, LogEvent, eventAsText, globalLogPublisher
+from twisted.python import log as legacy
+from twisted.python.failure import Failure
+
+from tcpdl.server.listening import WithoutPorts
+
+
+@pytest.fixture
+def said() -> Any:
+    events: list[LogEvent] = []
+    watch: Any = events.append
+    observer = FilteringLogObserver(watch, [WithoutPorts()])
+    globalLogPublisher.addObserver(observer)
+    yield events
+    globalLogPublisher.removeObserver(observer)
+
+
+class Quiet(Factory):
+    noisy = False
+
+
+def test_ports_come_and_go_without_a_word(said: list[LogEvent], tmp_path: Path) -> None:
+    running: Any = reactor
+    ports: list[Any] = [running.listenUNIX(str(tmp_path / "a\nb"), Quiet())]
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        ports.append(running.adoptStreamPort(sock.fileno(), sock.family, Quiet()))
+    for port in ports:
+        port.connectionLost(Failure(ConnectionDone()))
+    assert said == []
+
+
+def test_all_else_is_told(said: list[LogEvent]) -> None:
+    legacy.msg("somebody was starting on his own")
+    legacy.msg("a", "b")
+    assert [eventAsText(event, includeTimestamp=False) for event in said] == [
+        "[-] somebody was starting on his own",
+        "[-] a b",
+    ]
