@@ -60,7 +60,7 @@ def check_config(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"tcpdl: {visible(advised(error, 'tcpdl check-config --help'))}\n")
         return 2
     credentials: Credentials | None = None
-    problems = [*_endpoints(options), *_access_log(options)]
+    problems = [*_endpoints(options), *_access_log(options), *_state(options)]
     try:
         credentials = None if _yet_to_be_made(options) else options.credentials()
     except BadCertificate as error:
@@ -110,6 +110,17 @@ def _access_log(options: CheckOptions) -> Iterator[Problem]:
         yield options.problem(f"--access-log: {path} is a folder; give a file in it", "access-log")
     elif not os.access(path, os.W_OK):
         yield options.problem(f"--access-log: this user may not write {path}", "access-log")
+
+
+def _state(options: CheckOptions) -> Iterator[Problem]:
+    """What keeps the daemon from keeping anything in the folder for that."""
+    folder = options["state-dir"]
+    if folder is None or not os.path.lexists(folder):
+        return  # it is made when it is needed
+    if not os.path.isdir(folder):
+        yield options.problem(f"--state-dir: {folder} is not a folder", "state-dir")
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield options.problem(f"--state-dir: this user may not write in {folder}", "state-dir")
 
 
 def _warnings(options: CheckOptions, credentials: Credentials | None) -> Iterator[str]:

@@ -138,6 +138,11 @@ def test_ports_of_endpoints(kind: str, port: str, check: Check) -> None:
     assert problem in said.err[0]
 
 
+def test_a_folder_for_state_that_is_of_no_use(check: Check) -> None:
+    assert check("\nstate-dir = 'f'").err == ["D/f, line 2: state-dir: D/f is not a folder"]
+    assert check("state-dir = 'to-be-made'").status == 0
+
+
 def test_unix_socket_without_a_path(check: Check) -> None:
     assert check("listen = 'unix:'").err == [
         "D/f, line 1: listen unix:: it names no socket; write "

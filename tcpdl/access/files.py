@@ -125,7 +125,8 @@ def read(path: str, *, follow: bool = False, most: int = FILE_MOST) -> tuple[byt
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise FileError(f"{path}: it is not a regular file")
+            kind = "a folder, and no" if stat.S_ISDIR(status.st_mode) else "not a regular"
+            raise FileError(f"{path}: it is {kind} file")
         pieces = []
         size = 0
         while size <= most and (piece := os.read(fd, most + 1 - size)):

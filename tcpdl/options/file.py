@@ -40,6 +40,9 @@ _REMEDIES = {
     "unescaped '\\'": "write the text in single quotes, where a backslash is one",
     "expected '=' after a key": "write NAME = VALUE",
     "illegal character '\\n'": "close the quotes in the same line",
+    'expected "\'"': "close the quotes in the same line",
+    "invalid statement": "write NAME = VALUE; a comment begins with #",
+    "expected newline": "a line has one setting, and a list stands in [brackets]",
 }
 
 
@@ -166,12 +169,14 @@ def _unknown(key: str, value: Any, known: Known) -> str:
         return f"{key} stands on the command line only"
     if isinstance(value, dict):
         meant = _meant(key, value, known)
-        return f"there is no table [{key}]; {meant or f'options stand above [{TABLE}]'}"
+        return f"there is no table [{key}]; {meant or 'options stand at the top, in no table'}"
     return f"{key} is no option{known.like(key) or '; tcpdl serve --help lists them'}"
 
 
 def _meant(key: str, table: dict[str, Any], known: Known) -> str:
     """What could be meant by a table of that name, as the end of a sentence; may be empty."""
+    if key == "mount":
+        return f"folders under names stand in [{TABLE}]"
     for sub in table:
         if f"{key}-{sub}" in known.kinds:
             return f"did you mean {key}-{sub}?"

@@ -21,9 +21,19 @@ class FrontOptions(usage.Options):
         address, a network as in 10.0.0.0/8, or unix; may be given several times."""
         if network != "unix":
             try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                raise usage.UsageError(f"--proxy-from: {error}") from None
+                whole = ipaddress.ip_network(network, strict=False)
+            except ValueError:
+                raise usage.UsageError(
+                    f"--proxy-from: {network!r} is no address, no network such as 10.0.0.0/8, and "
+                    "not 'unix'"
+                ) from None
+            if "/" in network and whole.network_address != ipaddress.ip_address(
+                network.partition("/")[0]
+            ):
+                raise usage.UsageError(
+                    f"--proxy-from: {network!r} is an address within a network; write {whole} for "
+                    "all of that"
+                )
         self["proxy-from"].append(network)
 
     def proxies(self) -> Proxies | None:

@@ -37,7 +37,8 @@ def folder(option: str, path: str) -> None:
     try:
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        raise usage.UsageError(f"{option}: {path!r} does not exist") from None
+        literal = "; ~ and $ stand for nothing here" if "/~" in f"/{path}" or "$" in path else ""
+        raise usage.UsageError(f"{option}: {path!r} does not exist{literal}") from None
     except PermissionError:  # above it, already
         raise usage.UsageError(f"{option}: this user may not read {path!r}") from None
     except (OSError, ValueError) as error:  # links in circles, a disk that fails, no name at all

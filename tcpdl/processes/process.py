@@ -7,6 +7,7 @@ when it serves and for when it is over; who asks for more has it from the channe
 from __future__ import annotations
 
 import os
+import signal
 import site
 import socket
 import sys
@@ -43,6 +44,10 @@ LINES_MOST = 500
 LAST_SECONDS = 5.0
 """How long a process may last without its channel, and its channel and standard error without it:
 a process that it has started may have these."""
+
+TERMINAL = frozenset((signal.SIGINT, signal.SIGHUP))
+"""What a terminal tells to all processes at once. It is the parent who says what is to be done: to
+workers it does not come before they have said that they ignore it."""
 
 _NOT_PASSED_ON = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 """Variables that are the parent's business."""
@@ -223,6 +228,7 @@ def spawn(
             handed.append(Handed(fd, one.kind, one.family, one.description, one.wrapped))
     ours, theirs = socket.socketpair()
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)  # which a process hands down
     try:
         process.channel.on_open = lambda: process.channel.tell(
             "serve",
@@ -246,6 +252,7 @@ def spawn(
         process.channel.abort()
         raise
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(null)
         ours.close()
         theirs.close()

@@ -23,7 +23,7 @@ from tcpdl.admin.provider import daemon_snapshot, daemon_status
 from tcpdl.daemon import Daemon
 from tcpdl.processes.channel import Channel, connect
 from tcpdl.processes.events import Sender
-from tcpdl.processes.process import CHANNEL_FD, PROTOCOL
+from tcpdl.processes.process import CHANNEL_FD, PROTOCOL, TERMINAL
 from tcpdl.processes.sharing import Partner
 from tcpdl.processes.sockets import Handed, adopt_handed
 from tcpdl.server.listening import CannotListen, WithoutPorts
@@ -163,8 +163,9 @@ def main(arguments: Sequence[str]) -> None:
     from twisted.internet import reactor
 
     running: Any = reactor
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in TERMINAL:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINAL)
     channel = Channel("the parent")
     worker = Worker(running, channel)
     signal.signal(signal.SIGTERM, lambda *_: running.callFromThread(worker.drain))

@@ -78,7 +78,7 @@ def test_read(path: Path) -> None:
     [
         (Path.unlink, "there is no such file"),
         (replace_by_link, "symbolic link"),
-        (replace_by_folder, "not a regular file"),
+        (replace_by_folder, "it is a folder, and no file"),
         (replace_by_fifo, "not a regular file"),
         (lambda path: os.truncate(path, files.FILE_MOST + 1), "more than"),
     ],

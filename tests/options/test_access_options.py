@@ -90,7 +90,7 @@ def test_logins(admission: Callable[..., Admission]) -> None:
         (["--insecure-logins"], "--insecure-logins needs --auth"),
         (["--insecure-logins", "--rules=rules"], "--insecure-logins needs --auth"),
         (["--rules=none"], "--rules: .*none: there is no such file"),
-        (["--rules=."], "--rules: .*: it is not a regular file"),
+        (["--rules=."], "--rules: .*: it is a folder, and no file"),
         (["--rules=users"], "--rules: .*users: line 1: 1 words where there should be three"),
         (["--rules=rules", "--link-key=none"], "--link-key: .*none: there is no such file"),
         (["--rules=rules", "--link-key=rules"], "--link-key: .*rules: line 1: not 32 bytes"),

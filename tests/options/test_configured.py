@@ -198,6 +198,21 @@ def test_the_folder_of_tcpdl_serve_overrides_the_file(folder: Path) -> None:
         ("", {"TCPDL_PORT": "x"}, "$TCPDL_PORT: 'x' is not a port number"),
         ("\n\nroot = 'none'", {}, "F, line 3: root: 'D/conf/none' does not exist"),
         ("", {"TCPDL_ROOT": "none"}, "$TCPDL_ROOT: 'none' does not exist"),
+        (
+            "root = '~/a'",
+            {},
+            "F, line 1: root: 'D/conf/~/a' does not exist; ~ and $ stand for noth",
+        ),
+        (
+            "proxy-from = 'all'",
+            {},
+            "F, line 1: proxy-from: 'all' is no address, no network such as",
+        ),
+        (
+            "proxy-from = '10.0.0.1/8'",
+            {},
+            "F, line 1: proxy-from: '10.0.0.1/8' is an address within a network; write 10.0.0.0/8",
+        ),
         ("tls-key='f'", {}, "F, line 1: tls-key needs tls-cert"),
         (
             "tls-required=true",
@@ -210,7 +225,7 @@ def test_the_folder_of_tcpdl_serve_overrides_the_file(folder: Path) -> None:
         ("max-files = 1.5", {}, "F, line 1: max-files: '1.5' is not a whole number"),
         ("name-encodings = 'x'", {}, "F, line 1: name-encodings: "),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 def test_what_is_wrong_is_told_with_where_it_stands(
     file: str, environ: dict[str, str], problem: str, folder: Path

@@ -113,7 +113,17 @@ def test_roots() -> None:
             "f, line 1: tls takes a text in quotes, not a table; did you mean tls-cert?",
         ),
         ("[max]\nrate = 1", "f, line 1: there is no table [max]; did you mean max-rate?"),
-        ("[other]\n", "f, line 1: there is no table [other]; options stand above [roots]"),
+        ("[other]\n", "f, line 1: there is no table [other]; options stand at the top, in no t"),
+        (
+            "[mount]\na='b'",
+            "f, line 1: mount takes a list of texts in quotes, not a table; folders",
+        ),
+        ("; a comment", "f, line 1: not valid TOML: invalid statement; write NAME = VALUE; a comm"),
+        ("listen = 'a', 'b'", "f, line 1: not valid TOML: expected newline or end of document aft"),
+        (
+            "root = 'a\nport = 1",
+            'f, line 1: not valid TOML: expected "\'"; close the quotes in the',
+        ),
         ("\nhidden = 'yes'", "f, line 2: hidden takes true or false, not a text"),
         ("hidden = 1", "f, line 1: hidden takes true or false, not 1"),
         ("port = true", "f, line 1: port takes a number, or a text in quotes, not true"),
@@ -149,7 +159,7 @@ def test_roots() -> None:
         ("[roots.a]\npath = 5", "f, line 2: roots.a.path takes a text in quotes"),
         ("[roots.a]\npath='b'\nhidden='x'", "f, line 3: roots.a.hidden takes true or false"),
     ],
-    ids=range(37),
+    ids=range(41),
 )
 def test_what_is_wrong_is_named(text: str | bytes, problem: str) -> None:
     (found,) = wrong(text)
@@ -177,7 +187,7 @@ def test_files(tmp_path: Path) -> None:
     ]
     (tmp_path / "folder").mkdir()
     (problem,) = read_file(str(tmp_path / "folder"), KNOWN).problems
-    assert str(problem) == f"{tmp_path}/folder: it is not a regular file"
+    assert str(problem) == f"{tmp_path}/folder: it is a folder, and no file"
     path.write_text("port = 1")
     (tmp_path / "link").symlink_to(path)
     assert len(read_file(str(tmp_path / "link"), KNOWN).settings) == 1

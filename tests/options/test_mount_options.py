@@ -145,7 +145,10 @@ def test_links_may_be_made_where_one_has_rules() -> None:
         ("--mount a=one --mount-rules a", "--mount-rules: 'a' is not NAME=FILE"),
         ("--mount a=one --mount-rules b=rules", "--mount-rules: nothing is mounted as 'b'"),
         ("--mount a=one --mount-rules a=none", "--mount-rules a: .*none: there is no such file"),
-        ("--mount a=one --mount-rules a=one", "--mount-rules a: .*one: it is not a regular file"),
+        (
+            "--mount a=one --mount-rules a=one",
+            "--mount-rules a: .*one: it is a folder, and no file",
+        ),
         (
             "--mount a=one --mount-rules a=rules --mount-rules a=rules",
             "--mount-rules: 'a' is given twice",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sysconfig
 from collections.abc import Iterator
 from typing import Any
@@ -17,8 +18,11 @@ from tcpdl.processes.process import (
     LAST_SECONDS,
     LINE_MOST,
     LINES_MOST,
+    TERMINAL,
+    Order,
     Process,
     _environment,
+    spawn,
 )
 
 
@@ -94,3 +98,25 @@ def test_a_worker_looks_for_modules_where_its_interpreter_does_and_its_parent_di
         "PYTHONPATH": os.pathsep.join(expected),
         "PYTHONSAFEPATH": "1",
     }
+
+
+class Starting(Clock):
+    """A reactor that cannot start processes, and notes what they would not have heard."""
+
+    blocked: frozenset[int] = frozenset()
+
+    def adoptStreamConnection(self, *_: object) -> None:
+        pass
+
+    def spawnProcess(self, *_: object, **__: object) -> None:
+        self.blocked = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        raise OSError
+
+
+def test_a_worker_does_not_hear_the_terminal_while_it_starts() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    reactor = Starting()
+    with pytest.raises(OSError):  # noqa: PT011 - it is ours
+        spawn(reactor, Order([], ""), 0, 1, [])
+    assert reactor.blocked == before | TERMINAL
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
