@@ -183,9 +183,7 @@ class Process(ProcessProtocol):
         self.over.callback(how)
 
     def _print(self, line: bytes) -> None:
-        _log.warn(
-            "{worker}: {line}", worker=self.name, line=printable(line.decode("utf-8", "replace"))
-        )
+        _log.warn("{name}: {line}", name=self.name, line=printable(line.decode("utf-8", "replace")))
 
     def _sign(self) -> None:
         self.silence = 0

@@ -212,8 +212,8 @@ class Slot:
         self.failures += 1
         delay = self._backoff.delay(served)
         _log.error(
-            "{worker} ended ({how}); another takes its place {when}",
-            worker=name,
+            "{name} ended ({how}); another takes its place {when}",
+            name=name,
             how=how,
             when=f"in {delay:g} seconds" if delay else "now",
         )

@@ -122,6 +122,8 @@ def test_those_that_fail_one_after_the_other_are_followed_later(
     assert not world.slot.vacant
     assert [event["how"] for event in log] == ["there is no such folder"] * 2
     assert [event["when"] for event in log] == ["now", "in 1 seconds"]
+    # Of lines with such a key, the journal is told that the worker said them.
+    assert not any("worker" in event for event in log)
 
 
 def test_one_that_cannot_be_started_is_tried_again(world: World) -> None:
