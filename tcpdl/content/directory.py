@@ -56,6 +56,10 @@ from tcpdl.wire.pack import Entry
 MAX_LINKS = 16
 """Symbolic links followed for one name. A loop ends here; the kernel's own limit is 40."""
 
+SEGMENTS_MOST = 1024
+"""Segments that are walked for one name, through all links: whoever writes to the folder can make
+those lead up and down a deep tree, which would take a tenth of a second for each request."""
+
 _T = TypeVar("_T")
 
 
@@ -250,12 +254,15 @@ class Directory:
 
     def _find(self, name: Name, take: Callable[[_Found], _T], rights: Rights | None) -> _T:
         """What `take` makes of what is called `name`. Raises a subclass of `NotServed`."""
-        level = Level.READ
+        level, left = Level.READ, SEGMENTS_MOST
         try:
             segments = name.segments
             for segment in segments:
                 check_segment(segment, hidden=self.hidden)
             for _ in range(MAX_LINKS + 1):
+                left -= len(segments)
+                if left < 0:
+                    raise Absent("the name leads through symbolic links to too many folders")
                 if rights is not None:
                     level = min(level, rights.level(segments))
                     if level is Level.NOTHING:

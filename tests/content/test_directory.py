@@ -335,6 +335,18 @@ def test_chain_of_links(root: Path, last: str) -> None:
     assert look(root, "link16" + suffix) == Absent
 
 
+def test_links_that_lead_up_and_down(root: Path) -> None:
+    """Each is short enough, and all together would keep the reactor."""
+    deep = root.joinpath(*["d"] * 300)
+    os.makedirs(deep)
+    for number in range(4):
+        onward = f"link{number + 1}" if number < 3 else "folder/file.txt"
+        (root / f"link{number}").symlink_to("d/" * 300 + f"up{number}")
+        (deep / f"up{number}").symlink_to("../" * 300 + onward)
+    assert look(root, "link1") == REAL
+    assert look(root, "link0") == Absent
+
+
 def test_magic_links_behind_links(root: Path) -> None:
     with open(root.parent / "outside/file.txt", "rb") as canary:
         for target in ("environ", "root", "cwd", "exe", "fd", f"fd/{canary.fileno()}", "status"):
