@@ -40,10 +40,16 @@ ENTRIES_MOST = 100_000
 """Names on one page. Who has more of them in a folder is not helped by a page."""
 
 NAMES_FEW = 2000
-"""Names of a folder that is looked at in one go, and whose page takes no memory to speak of."""
+"""Names of a folder that is looked at in one go; there is always room for them."""
 
 NAMES_MOST = 400_000
 """Names in all answers with more than `NAMES_FEW` that are under way: some 100 MB of pages."""
+
+PAGES_MOST = 128 * 1024 * 1024
+"""Bytes of all pages that are being sent: those of 2,000 names have a megabyte, or ten."""
+
+PAGE_SMALL = 64 * 1024
+"""Bytes of a page that is not counted: any answer may have as many."""
 
 STREAMS_MOST = 64
 """Archives and lists of digests that are sent at the same time. Each may hold the names of a folder
@@ -53,6 +59,7 @@ README_MOST = 256 * 1024
 """Bytes of a README.md that is shown below the folder's names."""
 
 _ALL = "tcpdl ls shows them all"
+_TOO_MANY = "too many large folders are being sent; try again"
 _README = (b"README.md", b"readme.md", b"Readme.md")
 
 _Piece = bytes | Content
@@ -74,6 +81,7 @@ class FolderAnswers:
         self._workers = workers
         self._site = site
         self.names = Pool(NAMES_MOST, least=ENTRIES_MOST + NAMES_FEW)
+        self.pages = Pool(PAGES_MOST)
         self.streams = Pool(STREAMS_MOST)
 
     def answer(self, exchange: Exchange, name: Name, arguments: dict[str, str]) -> Work:
@@ -87,24 +95,43 @@ class FolderAnswers:
     async def _list(self, exchange: Exchange, name: Name, arguments: dict[str, str]) -> None:
         as_json = _wants_json(exchange, arguments)
         sort, wanted = arguments.get("sort", ""), arguments.get("filter", "")
-
-        room = _Room(self.names, exchange.address)
+        address = exchange.address
+        room, taken = _Room(self.names, address), 0
         try:
-            items = await self._items(exchange, name, room)
-            await self._list_items(exchange, name, items, sort, wanted, as_json=as_json)
+            body = await self._listing(exchange, name, room, sort, wanted, as_json=as_json)
+            if len(body) > PAGE_SMALL:
+                if not self.pages.take(address, len(body)):
+                    raise Refusal(503, _TOO_MANY, fatal=False)
+                taken = len(body)
+            if as_json:
+                more = [
+                    ("Content-Type", "application/json"),
+                    ("X-Content-Type-Options", "nosniff"),
+                    ("Vary", exchange.vary),
+                    ("Cache-Control", "no-cache"),
+                ]
+                exchange.write(200, more, body)
+            else:
+                write_page(exchange, body)
+            del body  # the transport has it
+            await exchange.connection.drained()  # until then it takes memory
         finally:
+            self.pages.give(address, taken)
             room.close()
 
-    async def _list_items(
+    async def _listing(
         self,
         exchange: Exchange,
         name: Name,
-        items: list[listing.Item],
+        room: _Room,
         sort: str,
         wanted: str,
         *,
         as_json: bool,
-    ) -> None:
+    ) -> bytes:
+        """What is in a folder, as a page or as JSON."""
+        items = await self._items(exchange, name, room)
+
         def make() -> bytes:
             readme = None if as_json else _readme(exchange.source, name, items)
             arranged = listing.arrange(items, sort=sort, filter=wanted)
@@ -115,18 +142,8 @@ class FolderAnswers:
                 site, name.segments, arranged, sort=sort, filter=wanted, readme=readme
             )
 
-        body = await self._made(exchange, make)
-        if as_json:
-            more = [
-                ("Content-Type", "application/json"),
-                ("X-Content-Type-Options", "nosniff"),
-                ("Vary", exchange.vary),
-                ("Cache-Control", "no-cache"),
-            ]
-            exchange.write(200, more, body)
-        else:
-            write_page(exchange, body)
-        await exchange.connection.drained()  # until then it takes memory
+        made: bytes = await self._made(exchange, make)
+        return made
 
     async def _made(self, exchange: Exchange, make: Callable[..., Any], *args: Any) -> Any:
         """What `make(*args)` gives, called in a thread. Raises `Refusal` and `Gone`."""
@@ -262,7 +279,7 @@ class _Room:
         """Have room for so many. Raises `Refusal`."""
         if names > NAMES_FEW:
             if not self._pool.take(self._address, names - self._taken):
-                raise Refusal(503, "too many large folders are being sent; try again", fatal=False)
+                raise Refusal(503, _TOO_MANY, fatal=False)
             self._taken = names
 
     def close(self) -> None:

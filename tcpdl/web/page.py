@@ -113,6 +113,23 @@ _LOADED = {name: _TEMPLATES.get_template(name) for name in _TEMPLATES.list_templ
 _FOLDER, _FILE, _PROBLEM = (_LOADED[name] for name in ("folder.html", "file.html", "problem.html"))
 
 
+class _Rows:
+    """The rows of a page, until they are let go. What jinja2 makes of a template refers to itself,
+    and lasts until the collector comes, with all that it was given: megabytes, for each page."""
+
+    def __init__(self, html: Markup) -> None:
+        self._html = html
+
+    def __bool__(self) -> bool:
+        return bool(self._html)
+
+    def __html__(self) -> str:
+        return self._html
+
+    def let_go(self) -> None:
+        self._html = Markup()
+
+
 def folder_page(
     site: Site,
     segments: tuple[bytes, ...],
@@ -130,11 +147,12 @@ def folder_page(
     place = Place(site.scheme, site.host, segments, True, site.link)
     named = [item for item in items if item.name]
     kinds = Counter([item.kind for item in named])
-    return _FOLDER.render(
+    rows = _Rows(rows_of(named, site.link))
+    made = _FOLDER.render(
         site=site,
         crumbs=_crumbs(site, segments),
         headings={heading.by: heading for heading in _headings(sort)},
-        rows=rows_of(named, site.link),
+        rows=rows,
         passed_on=fields_of(site.link),
         notices=[item.why for item in items if not item.name],
         folders=kinds["folder"],
@@ -145,7 +163,9 @@ def folder_page(
         filter=_visible(filter),
         readme=None if readme is None else rendered(readme, site.link),
         lines=folder_lines(place) + client_lines(place, site.client_sha256),
-    ).encode()
+    )
+    rows.let_go()
+    return made.encode()
 
 
 def file_page(

@@ -114,6 +114,26 @@ def test_large_pages_under_way_are_bounded(
     assert server.answers._folders.names.taken == 0
 
 
+def test_pages_that_nobody_takes_are_bounded(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few names they have."""
+    monkeypatch.setattr(http_folders, "PAGE_SMALL", 1000)
+    folders = server.answers._folders
+    for number in range(2000):
+        (server.root / f"few/{number:0200}").touch()
+    slow, other = server.connect(sndbuf=4096), server.connect()
+    slow.say(get("/few/"))
+    folders.pages = Pool(folders.pages.taken)
+    assert folders.pages.most > 1_000_000
+    folders.pages.taken = folders.pages.most
+    assert other.ask(get("/few/"))[0].status == 503
+    assert other.ask(get("/"))[0].status == 503
+    assert slow.hear()[0].status == 200
+    assert folders.pages.taken == 0
+    assert other.ask(get("/few/"))[0].status == 200
+
+
 def test_archives_under_way_are_bounded(
     server: HttpServer,
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import tracemalloc
 from html.parser import HTMLParser
 from unicodedata import category
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -282,6 +284,25 @@ def test_rows_come_in_blocks_and_are_short() -> None:
     assert body.count(b"name=info") == 10_000
     rows = body[body.index(b"<tbody>") : body.index(b"</table>")]
     assert len(rows) / 10_000 < 170 + 3 * len(names[0])
+
+
+def test_a_page_is_let_go_without_the_collector() -> None:
+    """It comes seldom, in a daemon, and pages may have megabytes."""
+    items = [file(b"measurement-%05d.dat" % number, 0) for number in range(2000)]
+    was_enabled = gc.isenabled()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            body = folder_page(SITE, (b"a",), items, sort="", filter="", readme=None)
+        size = len(body)
+        del body
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        if was_enabled:
+            gc.enable()
+    assert left < size
 
 
 @pytest.mark.parametrize(
