@@ -132,7 +132,7 @@ class Proxied(PassedOn):
             self._incoming = self._transport = None
 
     def _give_up(self, why: str) -> None:
-        said = f"without a PROXY header (--proxy-from): {why}"
+        said = f"without a valid PROXY header (--proxy-from): {why}"
         self._accepting.refused(self.by, said, MALFORMED)
         self._transport.abortConnection()
 

@@ -148,7 +148,7 @@ def test_without_a_header_nothing_is_served(
     assert connection.protocol.data == b""
     with pytest.raises(ConnectionResetError):
         connection.read_to_end()
-    assert "127.0.0.1:1 was refused: without a PROXY header" in log.lines[0]
+    assert "127.0.0.1:1 was refused: without a valid PROXY header" in log.lines[0]
     assert world.counted == {}
     assert len(world.deadlines) == 0
 
