@@ -186,4 +186,9 @@ class _Change:
         try:
             self._parts.lines.go_to(where)
         except OSError as error:
-            raise NotInPlace(f"{where.file} cannot be written: {error.strerror}") from None
+            why = error.strerror
+            if isinstance(error, PermissionError) and os.access(
+                os.path.dirname(where.file or ""), os.W_OK
+            ):  # what a process has given up by itself is not looked at there
+                why = "this process has given up writing there, as it did not need it at the start"
+            raise NotInPlace(f"{where.file} cannot be written: {why}") from None

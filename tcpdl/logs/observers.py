@@ -84,14 +84,34 @@ class Observer:
     def __init__(self, fd: int, form: Form) -> None:
         self._fd = fd
         self._form = form
+        self._torn = False  # what was written last does not end with the end of a line
+        self._lost = 0
 
     def __call__(self, event: LogEvent) -> None:
-        data = self._form(event).encode("utf-8", "backslashreplace")
+        text = self._form(event).encode("utf-8", "backslashreplace")
+        data = b"\n" + text if self._torn else text
         try:
             while data:
-                data = data[os.write(self._fd, data) :]
-        except OSError:
-            return  # nobody reads it, and there is nowhere else to say so
+                sent = os.write(self._fd, data)
+                self._torn = data[sent - 1 : sent] != b"\n"
+                data = data[sent:]
+        except OSError as error:
+            # Nobody reads it, or the disk is full, and there is nowhere else to say so.
+            self._lost += 1
+            self._why = error.strerror or str(error)
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self(
+                {
+                    "log_format": "{lost} events were lost here ({why})",
+                    "log_level": LogLevel.warn,
+                    "log_namespace": __name__,
+                    "log_time": time.time(),
+                    "lost": lost,
+                    "why": self._why,
+                }
+            )
 
 
 @implementer(ILogObserver)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -161,3 +162,33 @@ def test_the_journal(tmp_path: Path) -> None:
         assert is_journal(file.fileno(), {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
         assert not is_journal(file.fileno(), {"JOURNAL_STREAM": "8:1"})
         assert not is_journal(file.fileno(), {})
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is torn ends there: the next event begins on a line of its own, and the loss is told."""
+    room = [1000]
+    write = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sent = write(fd, data[: room[0]])
+        room[0] -= sent
+        return sent
+
+    monkeypatch.setattr(os, "write", full)
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        watch = observer(file.fileno(), "json")
+        watch(event_of(what="a"))
+        room[0] = 7
+        for what in "bcd":
+            watch(event_of(what=what))
+        room[0] = 1000
+        watch(event_of(what="e"))
+        watch(event_of(what="f"))
+    first, torn, *others = path.read_text().splitlines()
+    assert (json.loads(first)["what"], torn) == ("a", '{"time"')
+    assert [json.loads(line)["message"] for line in others] == [
+        *("e", "3 events were lost here (No space left on device)", "f"),
+    ]
