@@ -150,8 +150,8 @@ class Slot:
         for process in filter(None, (self.current, self.next)):
             if process.serves and not process.drains:
                 self._drain(process, seconds, keep=False)
-            elif not process.drains:
-                self._end(process)
+            elif not process.drains:  # it starts, hears nothing yet, and has nobody
+                process.kill("it was not needed any more")
         return DeferredList(ended)
 
     def end(self) -> None:

@@ -272,8 +272,8 @@ def test_at_the_end_all_drain_and_nobody_follows(world: World) -> None:
     stopped: list[object] = []
     world.slot.stop(9).addCallback(stopped.append)
     assert serving.told == ["drain 9 last"]
-    assert starting.told == ["end"]
-    starting.fail("status 0")
+    assert starting.told == ["kill"]
+    starting.fail("signal 9")
     assert not stopped
     world.slot.end()
     serving.stop()
