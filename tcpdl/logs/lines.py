@@ -69,7 +69,7 @@ def as_json(transfer: Transfer, offset: float) -> str:
         "seconds": round(transfer.ended - transfer.began, 3),
         "client": host,
         "port": port,
-        "dialect": transfer.dialect,
+        "dialect": None if transfer.dialect == "-" else transfer.dialect,
         "tls": transfer.secure,
         "user": None if transfer.user is None else _said(transfer.user, USER_MOST),
         "method": transfer.method or None,

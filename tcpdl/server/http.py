@@ -25,7 +25,7 @@ from tcpdl.server.transfers import Transfers
 from tcpdl.web import fields
 from tcpdl.web.request import HEAD_MOST, Refusal, Request, Requests
 
-_NO_REQUEST = Request("-", b"-", b"", {}, 1, False)
+_NO_REQUEST = Request("", b"", b"", {}, 1, False)
 """Stands for one that could not be understood."""
 
 _log = Logger()

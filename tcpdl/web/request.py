@@ -90,7 +90,7 @@ class Refusal(Exception):
         super().__init__(sentence)
         self.status = status
         self.fatal = fatal
-        self.line = b"-"
+        self.line = b""
         """The beginning of the request's first line, for the log, if it has one."""
 
 
@@ -183,8 +183,7 @@ class Requests:
         try:
             return self._next()
         except Refusal as refusal:
-            line = bytes(self._buffer[:LINE_SHOWN]).partition(b"\n")[0].rstrip(b"\r")
-            refusal.line = line or refusal.line
+            refusal.line = bytes(self._buffer[:LINE_SHOWN]).partition(b"\n")[0].rstrip(b"\r")
             raise
 
     def _next(self) -> Request | None:

@@ -84,6 +84,7 @@ def test_what_is_not_there() -> None:
         'dialect=- tls=no user=- method=- status=- name=""'
     )
     line = json.loads(as_json(ended(dialect="-", peer="a Unix socket"), 0))
+    assert line["dialect"] is None
     assert [line[name] for name in ("port", "user", "method", "status")] == [None] * 4
 
 

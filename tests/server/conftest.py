@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
@@ -307,6 +308,9 @@ class Log:
         became = f"{status}{transfer.outcome} {transfer.sent}{why}"
         self.told.append(f"{named(transfer.peer, transfer.user)} {asked}: {became}")
         assert transfer.outcome in OUTCOMES
+        # What there is nothing to say of is null, as the documentation has it.
+        fields = json.loads(as_json(transfer, 0))
+        assert "-" not in (fields["dialect"], fields["method"])
         for line in (as_text(transfer, 0), as_json(transfer, 0)):
             if not line.isprintable() or len(line.encode()) >= 4096:
                 self.unfit.append(line)
