@@ -352,7 +352,6 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
@@ -365,7 +364,19 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     ids=["busy port", "busy endpoint", "missing root", "unknown option", "bad endpoint"],
 )
 def test_a_start_that_fails_says_why_in_one_line(
-    bad: list[str], words: str, way: Command, root: Path, busy: int
+    bad: list[str], words: str, root: Path, busy: int
+) -> None:
+    assert_ends_with_one_line(twistd, bad, words, root, busy)
+
+
+@pytest.mark.parametrize("way", [twistd_daemon, twist])
+@pytest.mark.parametrize("bad", ["--listen=tcp:{busy}:interface=127.0.0.1", "--unknown"])
+def test_so_it_does_however_it_is_started(way: Command, bad: str, root: Path, busy: int) -> None:
+    assert_ends_with_one_line(way, [bad], "", root, busy)
+
+
+def assert_ends_with_one_line(
+    way: Command, bad: list[str], words: str, root: Path, busy: int
 ) -> None:
     ended = run(way(*(option.format(busy=busy) for option in bad)), root)
     (line,) = ended.stderr.splitlines()

@@ -193,7 +193,7 @@ def test_a_disk_that_keeps_readers_waiting(daemon: Daemon) -> None:
 def test_a_daemon_is_stopped_while_a_disk_hangs(root: Path, shim: Path) -> None:
     (root / "held-large").write_bytes(CONTENT)
     env = {"LD_PRELOAD": str(shim), "SHIM_HOLD": str(root.parent / "hold")}
-    with holding(root), daemon_of(root, env=env) as running:
+    with holding(root), daemon_of(root, "--drain=1", env=env) as running:
         downloads = [Fetch(running.port, dialect, "held-large") for dialect in DIALECTS]
         running.log.wait_for("a read of (held-large) waits")
         running.stop()

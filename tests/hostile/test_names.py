@@ -92,9 +92,9 @@ def test_http_queries(guarded: Guarded, query: str) -> None:
 
 def test_http_as_it_is(guarded: Guarded) -> None:
     """Without a slash before it, and with bytes that no target may have."""
-    for name in names(guarded):
-        for target in (name, b"/" + name, b"http://a/" + name):
-            guarded.keeps(guarded.tell(get(target), half_close=True), target)
+    for number, name in enumerate(names(guarded)):
+        target = (b"", b"/", b"http://a/")[number % 3] + name
+        guarded.keeps(guarded.tell(get(target), half_close=True), target)
     guarded.logged()
 
 

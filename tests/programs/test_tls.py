@@ -184,10 +184,7 @@ def test_an_end_of_the_stream_is_said(secured: Secured) -> None:
     """And a client that says that it has none has its answer all the same."""
     with secured.socket() as sock:
         sock.sendall(b"large\n")
-        got = b""
-        while data := sock.recv(1 << 16):
-            got += data
-        assert got == LARGE
+        assert b"".join(iter(lambda: sock.recv(1 << 16), b"")) == LARGE
 
 
 def test_a_cut_is_no_end(secured: Secured) -> None:
@@ -274,7 +271,8 @@ def test_a_daemon_that_is_stopped(tmp_path: Path) -> None:
     root.mkdir()
     (root / "large").write_bytes(LARGE)
     certificate, key = localhost().write(tmp_path)
-    with daemon_of(root, f"--tls-cert={certificate}", f"--tls-key={key}") as daemon:
+    options = (f"--tls-cert={certificate}", f"--tls-key={key}", "--drain=1")
+    with daemon_of(root, *options) as daemon:
         plain = daemon.connect()
         sock = client_context().wrap_socket(
             plain, server_hostname="localhost", suppress_ragged_eofs=False
@@ -398,7 +396,7 @@ def test_renewal_while_it_serves(kind: Any, tmp_path: Path) -> None:
         plain = socket.create_connection(("127.0.0.1", port), SECONDS)
         with client_context(first).wrap_socket(plain, server_hostname="localhost") as sock:
             sock.sendall(b"large\n")
-            got = sock.recv(1000)
+            got = bytearray(sock.recv(1000))
             second.write(tmp_path)
             process.send_signal(signal.SIGHUP)
             log.wait_for(f"the certificate is ({second.pin})")

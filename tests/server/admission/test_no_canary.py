@@ -90,7 +90,7 @@ class Allowed:
     "visitor", [ANYONE, with_password("", "ann", "secret")], ids=["anyone", "ann"]
 )
 @settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(lines=RULES)
 @example(lines=[("/", "anyone", "list"), ("/qbq/**", "anyone", "read"), ("/**", "ann", "list")])
