@@ -10,7 +10,8 @@ and several workers in turn; the ratios are taken round by round.
 The load generator runs on the same processors, so both sides tell what they used of them: several
 workers cannot be faster than what it leaves them, and a generator that is busy all the time is what
 was measured. The last figure, requests for each second of processor time that the daemon has used,
-says what it costs to have several.
+says what it costs to have several. How much of that is the machine's, whose processors may slow
+each other down, is measured first: as many loops of Python as there are workers, against one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import re
 import resource
 import statistics
 import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -41,6 +43,13 @@ from bench.peers import (
 )
 
 ONE = "one process"
+LOOP = """
+import sys, time
+end, count = time.monotonic() + float(sys.argv[1]), 0
+while time.monotonic() < end:
+    count += 1
+print(count)
+"""
 CLOSE = ("-H", "Connection: close")
 
 
@@ -93,8 +102,22 @@ def main() -> None:
             running(*tcpdl_daemon(root, *common, f"--workers={options.workers}")) as other,
         ):
             wait_for_workers(other, options.workers)
+            machine(options)
             for name in options.load or loads:
                 bench(loads[name], {ONE: one, several: other}, options)
+
+
+def machine(options: argparse.Namespace) -> None:
+    """What several processes come to that have nothing in common."""
+
+    def rate(count: int) -> float:
+        command = [sys.executable, "-c", LOOP, str(options.seconds)]
+        loops = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        return sum(float(loop.communicate()[0]) for loop in loops)
+
+    names = {"one loop": 1, f"{options.workers} loops": options.workers}
+    ways = {name: partial(rate, count) for name, count in names.items()}
+    print_ratios("Loops of Python", in_turn(ways, options.rounds), "one loop")
 
 
 def bench(load: Load, servers: dict[str, Server], options: argparse.Namespace) -> None:
