@@ -2,9 +2,10 @@
 
 Imports the modules beside it and `server`. A worker tells what connections it has, of which
 address; near a limit at once, else some times a second. It is told what the others have. What it
-cannot know yet are connections that others have just accepted: so all together may have some more
-than the limit allows, and each worker never has. Of a limit of rate, the parent gives each worker
-a part, by what it uses and wants. Wrong logins count with all workers.
+cannot know yet are connections that others have just accepted: of those that come within some
+milliseconds, each worker may accept as many as the limit allows, and none ever has more. Of a limit
+of rate, the parent gives each worker a part, by what it uses and wants. Wrong logins count with all
+workers.
 """
 
 from __future__ import annotations
