@@ -100,7 +100,7 @@ def test_native(tmp_path: Path) -> None:
 @needs("nginx", "curl", "wget", "aria2c", "wrk")
 def test_http(tmp_path: Path) -> None:
     sizes = ("--seconds", "1", "--mib", "2", "--entries", "20", "--pages", "2")
-    shown = run("http.py", *sizes, "--rounds", "1", "--folder", str(tmp_path))
+    shown = run("web.py", *sizes, "--rounds", "1", "--folder", str(tmp_path))
     assert shown.count("x twistd web") >= 2
     assert "pages of 20 entries" in shown
     assert "aria2c -x4" in shown

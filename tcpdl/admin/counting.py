@@ -19,6 +19,7 @@ from tcpdl.server.threads import Threads
 
 def daemon_snapshot(daemon: Daemon) -> Snapshot:
     """What the process of `daemon` has counted."""
+    daemon.transfers.flush()
     return {
         **dict(_connections(daemon)),
         **dict(_requests(daemon)),

@@ -53,6 +53,7 @@ def daemon_status(daemon: Daemon) -> dict[str, Any]:
       whether it `answers`: of one that does not, they are what it said last.
     """
     metrics, crowd = daemon.metrics, daemon.crowd
+    daemon.transfers.flush()
     return {
         "version": tcpdl.__version__,
         "pid": os.getpid(),

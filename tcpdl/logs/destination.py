@@ -46,11 +46,12 @@ class Lines:
         if where.file is not None:
             same = before is not None and before.path == where.file
             file = before if same else self._open(where.file, owner)
+        self._transfers.flush()
         if self._log is not None:
             self._log.end()
         sink: Sink = to_log if file is None else file.write
         form = FORMATS[where.form]
-        log = AccessLog(self._transfers, self._reactor, form, sink) if where.wanted else None
+        log = AccessLog(self._transfers, form, sink) if where.wanted else None
         self._log, self._file = log, file
         if before is not None and before is not file:
             before.leave()
@@ -63,8 +64,7 @@ class Lines:
 
     def close(self) -> None:
         """Write what waits. Lines that come from now on are written at once."""
-        if self._log is not None:
-            self._log.close()
+        self._transfers.close()
         for file in self._left:
             file.wait()
         lost = self._file.close() if self._file is not None else 0

@@ -96,7 +96,7 @@ class LineFile:
 
     def write(self, lines: list[str]) -> None:
         """Add `lines`, soon."""
-        data = "".join([f"{line}\n" for line in lines]).encode("utf-8", "backslashreplace")
+        data = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
         if self._closing:
             self._put_late(data)
             return

@@ -11,9 +11,8 @@ import json
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
-from tcpdl.server.transfers import Transfer, shown
+from tcpdl.server.transfers import Ended, shown
 from tcpdl.wire.text import clipped, printable
 
 USER_MOST = 128
@@ -22,113 +21,83 @@ WHY_MOST = 256
 """Bytes of each that come into a line, which has less than 4096 for all of it: as many as go into a
 pipe at once."""
 
-Format = Callable[[Transfer, float], str]
-"""A line, without its end, of a transfer; and what is to be added to its times, which makes them
+WHO_MOST = 1024
+"""Clients whose part of a line is kept, as far as they have asked for something lately."""
+
+WHAT_MOST = 256
+"""Requests whose part is: each may hold 16 KiB, if clients want it so."""
+
+Format = Callable[[Ended, float], str]
+"""A line, without its end, of what has ended, given what is to be added to its times to make them
 seconds since 1970."""
 
 
-def as_text(transfer: Transfer, offset: float) -> str:
+def as_text(ended: Ended, offset: float) -> str:
     """As pairs of a key and a value."""
-    ended = transfer.ended
-    when = ended + offset
-    whole = int(when)
-    taken = ended - transfer.began
+    when, began, outcome, dialect, peer, secure, method = ended[:7]
+    asked, user, status, sent, agent, why, span, size = ended[7:]
     line = (
-        f"time={_date(whole)}.{int((when - whole) * 1000):03}Z outcome={transfer.outcome} "
-        f"sent={transfer.counted} seconds={f'{taken:.3f}' if taken else '0.000'} "
+        f"time={_utc(int((when + offset) * 1000))} outcome={outcome} sent={sent} "
+        f"seconds={'0.000' if when == began else f'{when - began:.3f}'} "
+        f"{_who_text(peer, dialect, secure, user)} "
     )
-    about = (
-        transfer.peer,
-        transfer.dialect,
-        transfer.secure,
-        transfer.user,
-        transfer.method,
-        transfer.status,
-        transfer.asked,
-    )
-    if transfer.size is None and transfer.span is None and not transfer.why:
-        return line + _all_about(transfer.agent, *about)
-    line += _about(*about)
-    if transfer.span is not None:
-        line += f" range={_span(transfer)}"
-    if transfer.size is not None:
-        line += f" size={transfer.size}"
-    line += _agent_text(transfer.agent)
-    if transfer.why:
-        line += f" why={_quoted(_said(transfer.why, WHY_MOST))}"
+    if size is None and span is None and not why:
+        return line + _what_text(method, status, asked, agent)
+    line += _what_text(method, status, asked)
+    if span is not None:
+        line += f" range={_span(span)}"
+    if size is not None:
+        line += f" size={size}"
+    line += _agent_text(agent)
+    if why:
+        line += f" why={_quoted(_said(why, WHY_MOST))}"
     return line
 
 
-def as_json(transfer: Transfer, offset: float) -> str:
+def as_json(ended: Ended, offset: float) -> str:
     """As an object of JSON."""
-    host, port = _host_and_port(transfer.peer)
-    line: dict[str, Any] = {
-        "time": _utc(transfer.ended + offset),
-        "outcome": transfer.outcome,
-        "sent": transfer.counted,
-        "seconds": round(transfer.ended - transfer.began, 3),
-        "client": host,
-        "port": port,
-        "dialect": None if transfer.dialect == "-" else transfer.dialect,
-        "tls": transfer.secure,
-        "user": None if transfer.user is None else _said(transfer.user, USER_MOST),
-        "method": transfer.method or None,
-        "status": transfer.status or None,
-        "name": shown(transfer.asked),
-    }
-    if transfer.span is not None:
-        line["range"] = _span(transfer)
-    if transfer.size is not None:
-        line["size"] = transfer.size
-    if transfer.agent is not None:
-        line["agent"] = _said(transfer.agent, AGENT_MOST)
-    if transfer.why:
-        line["why"] = _said(transfer.why, WHY_MOST)
-    return json.dumps(line, ensure_ascii=False)
+    when, began, outcome, dialect, peer, secure, method = ended[:7]
+    asked, user, status, sent, agent, why, span, size = ended[7:]
+    line = (
+        f'{{"time": "{_utc(int((when + offset) * 1000))}", "outcome": "{outcome}", '
+        f'"sent": {sent}, "seconds": {0.0 if when == began else round(when - began, 3)}, '
+        f"{_who_json(peer, dialect, secure, user)}, "
+    )
+    if size is None and span is None and not why:
+        return line + _what_json(method, status, asked, agent) + "}"
+    line += _what_json(method, status, asked)
+    if span is not None:
+        line += f', "range": "{_span(span)}"'
+    if size is not None:
+        line += f', "size": {size}'
+    line += _agent_json(agent)
+    if why:
+        line += f', "why": {_string(_said(why, WHY_MOST))}'
+    return line + "}"
 
+
+_string: Callable[[str], str] = json.JSONEncoder(ensure_ascii=False).encode
+"""A string of JSON."""
 
 FORMATS: dict[str, Format] = {"text": as_text, "json": as_json}
 
 
-def _utc(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{_date(whole)}.{int((seconds - whole) * 1000):03}Z"
-
-
 @lru_cache(maxsize=4)
-def _date(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+def _utc(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03}Z"
 
 
-def _span(transfer: Transfer) -> str:
+def _span(span: tuple[int, int]) -> str:
     """The first byte and the last, as in HTTP."""
-    assert transfer.span is not None
-    first, past = transfer.span
+    first, past = span
     return f"{first}-{past - 1}"
 
 
-@lru_cache(maxsize=256)  # of which each may hold 16 KiB, if clients want it so
-def _all_about(agent: bytes | None, *about: Any) -> str:
-    """What is the same each time that a client asks for the same small thing."""
-    return _about(*about) + _agent_text(agent)
+# What all answers on a connection have in common, and all to requests for one thing.
 
 
-def _about(
-    peer: str,
-    dialect: str,
-    secure: bool,
-    user: str | None,
-    method: str,
-    status: int,
-    asked: bytes,
-) -> str:
-    return (
-        f"{_who_text(peer, dialect, secure, user)} method={method or '-'} status={status or '-'} "
-        f"name={_quoted(shown(asked))}"
-    )
-
-
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=WHO_MOST)
 def _who_text(peer: str, dialect: str, secure: bool, user: str | None) -> str:
     host, port = _host_and_port(peer)
     # Blanks would move what stands behind for whoever counts columns.
@@ -138,12 +107,42 @@ def _who_text(peer: str, dialect: str, secure: bool, user: str | None) -> str:
     return f"client={host} port={shown_port} dialect={dialect} tls={tls} user={name}"
 
 
+@lru_cache(maxsize=WHO_MOST)
+def _who_json(peer: str, dialect: str, secure: bool, user: str | None) -> str:
+    host, port = _host_and_port(peer)
+    name = "null" if user is None else _string(_said(user, USER_MOST))
+    tls = "true" if secure else "false"
+    shown_port = "null" if port is None else port
+    spoken = "null" if dialect == "-" else _string(dialect)
+    return (
+        f'"client": {_string(host)}, "port": {shown_port}, "dialect": {spoken}, '
+        f'"tls": {tls}, "user": {name}'
+    )
+
+
+@lru_cache(maxsize=WHAT_MOST)
+def _what_text(method: str, status: int, asked: bytes, agent: bytes | None = None) -> str:
+    what = f"method={method or '-'} status={status or '-'} name={_quoted(shown(asked))}"
+    return what + _agent_text(agent)
+
+
+@lru_cache(maxsize=WHAT_MOST)
+def _what_json(method: str, status: int, asked: bytes, agent: bytes | None = None) -> str:
+    verb = _string(method) if method else "null"
+    what = f'"method": {verb}, "status": {status or "null"}, "name": {_string(shown(asked))}'
+    return what + _agent_json(agent)
+
+
 @lru_cache(maxsize=256)
 def _agent_text(agent: bytes | None) -> str:
     return "" if agent is None else f" agent={_quoted(_said(agent, AGENT_MOST))}"
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
+def _agent_json(agent: bytes | None) -> str:
+    return "" if agent is None else f', "agent": {_string(_said(agent, AGENT_MOST))}'
+
+
 def _host_and_port(peer: str) -> tuple[str, int | None]:
     host, colon, port = peer.rpartition(":")
     if colon and port.isdecimal():

@@ -146,7 +146,8 @@ def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
 def _lines(event: LogEvent) -> list[str]:
     """What it says, and a traceback, if there is one, without anything that cannot be seen."""
     text = eventAsText(event, includeTraceback=True, includeTimestamp=False, includeSystem=False)
-    return [visible(line) for line in text.rstrip("\n").expandtabs(4).split("\n")]
+    lines = text.rstrip("\n").expandtabs(4).split("\n")
+    return lines if "".join(lines).isprintable() else [visible(line) for line in lines]
 
 
 def _is_access(event: LogEvent) -> bool:

@@ -119,7 +119,7 @@ class AnsweringProtocol(LingeringProtocol):
     def wait_for(self, seconds: float) -> None:
         """All is answered, and `late` is called unless the client does something in `seconds`, or
         this is called again. What it was sent it has to take meanwhile."""
-        self._since, self._limit = self.deadlines.now(), seconds
+        self._since, self._limit = self.deadlines.clock.seconds(), seconds
         if self._resting:
             # What came was answered: so there is something to look at.
             self._watch(self.deadlines.times.pace.look)

@@ -91,7 +91,8 @@ class Http(AnsweringProtocol):
             while not (self._answering or self._ended):
                 request = self._requests.next()
                 if request is None:
-                    self._read_on()
+                    if self._paused:
+                        self._read_on()
                     self._wait()
                     return
                 self._begin(request)
@@ -143,13 +144,14 @@ class Http(AnsweringProtocol):
         if not self.keep_alive:
             self._end()
             return
-        self._read_on()
+        if self._paused:
+            self._read_on()
         if not self._looping:
             self._go()
 
     def _read_on(self) -> None:
         """Read again, if so much was answered of what has come that more of it is wanted."""
-        if self._paused and self._requests.buffered <= HEAD_MOST:
+        if self._requests.buffered <= HEAD_MOST:
             self._paused = False
             self.transport.resumeProducing()
 
@@ -193,11 +195,6 @@ class Http(AnsweringProtocol):
         else:
             connection = b"Connection: keep-alive\r\n"
         return self.factory.start(status) + connection
-
-    @property
-    def transfers(self) -> Transfers:
-        """Those that answers are among."""
-        return self.factory.transfers
 
     # Ending.
 

@@ -68,6 +68,12 @@ _BY_LOGIN: Fields = [*_BY_LINK, ("Cross-Origin-Resource-Policy", "same-origin")]
 to get it."""
 
 
+class Sharing(Protocol):
+    """What is needed of `server.http.HttpFactory`."""
+
+    transfers: Transfers
+
+
 class Connection(Protocol):
     """What is needed of `server.http.Http`."""
 
@@ -78,7 +84,7 @@ class Connection(Protocol):
     lost_as: str
 
     @property
-    def transfers(self) -> Transfers: ...
+    def factory(self) -> Sharing: ...
 
     @property
     def peer(self) -> str: ...
@@ -148,12 +154,13 @@ class Exchange:
     @property
     def now(self) -> float:
         """The time, in seconds since no particular moment."""
-        return self.connection.deadlines.now()
+        seconds: float = self.connection.deadlines.clock.seconds()
+        return seconds
 
     def start(self, status: int) -> bytes:
         """The first lines of an answer that has no Cache-Control of its own."""
         start = self.connection.start(status, self.request)
-        if not self.private:
+        if self.user is None and self.link is None:
             return start
         return start + (_PRIVATE_BY_LINK if self.user is None else _PRIVATE_BY_LOGIN)
 
@@ -203,7 +210,7 @@ class Exchange:
         """The answer, which takes waiting or has more to be told of: it is to be ended."""
         if self.transfer is None:
             connection, request = self.connection, self.request
-            self.transfer = connection.transfers.begin(
+            self.transfer = connection.factory.transfers.begin(
                 *("http", connection.peer, connection.secure),
                 *(request.method, self._asked, self.user),
             )
@@ -219,7 +226,7 @@ class Exchange:
             transfer.end(outcome, self.why)
             return
         connection = self.connection
-        connection.transfers.once(
+        connection.factory.transfers.once(
             outcome,
             "http",
             connection.peer,

@@ -1,7 +1,7 @@
 """Answers that are kept to be sent again: those with small files. Imports `content`.
 
 A file whose identity is what it was has the bytes that it had, so to look at it is enough; to open,
-read and close it takes three times as long (bench/http.py).
+read and close it takes three times as long (bench/web.py).
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterable
 
-from tcpdl.server.transfers import COMPLETE, Transfer
+from tcpdl.server.transfers import COMPLETE, Ended
 
 DIALECTS = ("raw", "native", "http", "echo")
 
@@ -56,15 +57,18 @@ class Metrics:
         self.echoed = 0
         """Bytes received by the echo service."""
         self.answers = {name: defaultdict(int, {COMPLETE: 0}) for name in DIALECTS}
-        """By dialect, or `NOBODY`, and by what became of them: one of `transfers.OUTCOMES`."""
+        """By dialect, or `NOBODY`, and by what became of them: one of `transfers.OUTCOMES`. To have
+        all of them, `Transfers.flush` first."""
         self.answers[NOBODY] = defaultdict(int)
         self.content = dict.fromkeys((*DIALECTS, NOBODY), 0)
         """Bytes of content in answers that are over, by dialect."""
 
-    def ended(self, transfer: Transfer) -> None:
-        """Count an answer."""
-        dialect = transfer.dialect
-        if dialect not in self.content:
-            dialect = NOBODY
-        self.answers[dialect][transfer.outcome] += 1
-        self.content[dialect] += transfer.counted
+    def ended(self, over: Iterable[Ended]) -> None:
+        """Count answers."""
+        answers, content = self.answers, self.content
+        for one in over:
+            dialect = one.dialect
+            if dialect not in content:
+                dialect = NOBODY
+            answers[dialect][one.outcome] += 1
+            content[dialect] += one.sent

@@ -1,7 +1,9 @@
-"""What clients are being sent, and what became of it: an object for each answer.
+"""What clients are being sent, and what became of it: a `Transfer`, then an `Ended`.
 
 Imports `wire` and Twisted. The dialects begin and end them; the access log and the counters are
-told of each that has ended, and so are called for every small answer: they have to be quick.
+told of those that have ended, many at a time: to call each of them for each small answer would take
+longer than what they do. For one that takes no time there is nothing but what they are told, a
+tuple.
 """
 
 from __future__ import annotations
@@ -9,11 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from tcpdl.wire.links import for_log
+
+BATCH_SECONDS = 0.25
+"""How long what has ended may wait for more, before anybody is told of it."""
+
+BATCH_MOST = 500
+"""How many may wait: to make lines of them takes a millisecond."""
 
 COMPLETE = "complete"
 UNCHANGED = "unchanged"
@@ -64,6 +73,9 @@ _log = Logger()
 class Sending(Protocol):
     """A file on its way out, or a run of it: a Deferred that fires when it is done with."""
 
+    called: bool
+    """It has fired."""
+
     @property
     def sent(self) -> int:
         """Bytes of it that are in the kernel's hands."""
@@ -71,12 +83,53 @@ class Sending(Protocol):
     def addBoth(self, callback: Callable[..., Any], *args: Any) -> Any: ...
 
 
+class Ended(NamedTuple):
+    """An answer that was given, or a client that got none, and what became of it."""
+
+    ended: float
+    """On the monotonic clock, in seconds."""
+    began: float
+    """The same, if it has taken no time."""
+    outcome: str
+    """One of `OUTCOMES`."""
+    dialect: str
+    """`raw`, `native`, `http` or `echo`; `-` for a client that got no answer at all."""
+    peer: str
+    """The client's address and port, fit to be shown."""
+    secure: bool
+    """Whether it travelled encrypted."""
+    method: str
+    """That of HTTP, or the native dialect's request; nothing for the others."""
+    asked: bytes
+    """What the client asked for, as it did."""
+    user: str | None
+    """Who has logged in, as the client has it: not fit to be shown."""
+    status: int
+    """That of HTTP; 0 for the others."""
+    sent: int
+    """Bytes of content, not of what it is wrapped in, that came into the kernel's hands."""
+    agent: bytes | None
+    """What an HTTP client calls itself: not fit to be shown."""
+    why: str
+    """What more there is to say than `outcome` does: not fit to be shown. Mostly nothing."""
+    span: tuple[int, int] | None
+    """The first byte that was to be sent of a file, and the one behind the last, if not all was."""
+    size: int | None
+    """Bytes of the whole file, if it was one that took its time."""
+
+    @property
+    def what(self) -> str:
+        """What was asked for, as a line fit to be shown, of bounded length."""
+        return shown(self.asked)
+
+
 class Transfer:
-    """One answer: that is being given, or was, once `outcome` says something."""
+    """One answer that is being given, or was, once `outcome` says something. What `Ended` has as
+    well means the same."""
 
     __slots__ = (
-        *("agent", "asked", "began", "counted", "dialect", "ended", "method", "number", "outcome"),
-        *("peer", "secure", "size", "span", "status", "user", "why", "_of", "_sending"),
+        *("agent", "asked", "began", "counted", "dialect", "method", "number", "outcome"),
+        *("peer", "secure", "size", "span", "status", "user", "_of", "_sending"),
     )
 
     def __init__(
@@ -90,44 +143,25 @@ class Transfer:
         method: str,
         asked: bytes,
         user: str | None,
-        status: int = 0,
-        sent: int = 0,
-        agent: bytes | None = None,
-        why: str = "",
-        outcome: str = "",
     ) -> None:
-        # Set in a row, without a call: thousands are made in a second.
         self._of = of
         self.number = number
-        """No other of this process has it; 0, if it took no time."""
+        """No other of this process has it."""
         self.dialect = dialect
-        """`raw`, `native`, `http` or `echo`; `-` for a client that got no answer at all."""
         self.peer = peer
-        """The client's address and port, fit to be shown."""
         self.secure = secure
-        """Whether it travels encrypted."""
         self.user = user
-        """Who has logged in, as the client has it: not fit to be shown."""
         self.method = method
-        """That of HTTP, or the native dialect's request; nothing for the others."""
         self.asked = asked
-        """What the client asked for, as it did."""
         self.span: tuple[int, int] | None = None
-        """The first byte that is to be sent of a file, and the one behind the last."""
         self.size: int | None = None
-        """Bytes of the whole file, if it is one."""
-        self.began = self.ended = now
-        """On the monotonic clock, in seconds."""
-        self.counted = sent
+        self.began = now
+        self.counted = 0
         """Bytes of the content that were sent before what is sent now."""
         self._sending: list[Sending] | None = None
-        self.status = status
-        """That of HTTP; 0 for the others."""
-        self.agent = agent
-        """What an HTTP client calls itself: not fit to be shown."""
-        self.why = why
-        """What more there is to say than `outcome` does: not fit to be shown. Mostly nothing."""
-        self.outcome = outcome
+        self.status = 0
+        self.agent: bytes | None = None
+        self.outcome = ""
         """What became of it, one of `OUTCOMES`; nothing while it goes on."""
 
     @property
@@ -144,6 +178,9 @@ class Transfer:
 
     def watch(self, sending: Sending) -> None:
         """This is a part of it."""
+        if sending.called:  # as that with a small file has
+            self.counted += sending.sent
+            return
         if self._sending is None:
             self._sending = []
         self._sending.append(sending)
@@ -162,8 +199,8 @@ class Transfer:
 
     def settle(self) -> None:
         """Nothing more is counted."""
-        self.counted = self.sent
-        self._sending = None
+        if self._sending is not None:
+            self.counted, self._sending = self.sent, None
 
     def end(self, outcome: str, why: str = "") -> None:
         """It is over. If it was so before, nothing happens."""
@@ -179,8 +216,12 @@ class Transfers:
         self._numbers = count(1)
         self.live: dict[int, Transfer] = {}
         """Those that go on, by number. What takes no waiting is never among them."""
-        self.on_end: list[Callable[[Transfer], object]] = []
-        """Called with each that has ended. They must take microseconds, and raise nothing."""
+        self.on_end: list[Callable[[list[Ended]], object]] = []
+        """Called with those that have ended. They must take microseconds for each, and raise
+        nothing."""
+        self._most = BATCH_MOST
+        self._over: list[Ended] = []
+        self._timer: IDelayedCall | None = None
         self.stopping = False
         """The daemon ends: what breaks now is its own doing."""
 
@@ -220,12 +261,9 @@ class Transfers:
     ) -> None:
         """One that has taken no time."""
         now = self._clock.seconds()
-        self._tell(
-            Transfer(
-                *(self, 0, now, dialect, peer, secure, method, asked, user),
-                *(status, sent, agent, why, outcome),
-            )
-        )
+        told = (now, now, outcome, dialect, peer, secure, method, asked, user, status, sent, agent)
+        # A call of `Ended` would take twice as long.
+        self._tell(tuple.__new__(Ended, told + (why, None, None)))  # noqa: RUF005 - as well
 
     def wrong_login(self, peer: str, secure: bool, user: str) -> None:
         """Somebody has logged in wrongly, as `user`, or with a token, as nobody."""
@@ -236,17 +274,57 @@ class Transfers:
         if outcome == BROKEN and self.stopping:
             outcome = STOPPED
         transfer.settle()
-        transfer.ended = self._clock.seconds()
-        transfer.outcome, transfer.why = outcome, why
+        transfer.outcome = outcome
         del self.live[transfer.number]
-        self._tell(transfer)
+        ended = Ended(
+            ended=self._clock.seconds(),
+            began=transfer.began,
+            outcome=outcome,
+            dialect=transfer.dialect,
+            peer=transfer.peer,
+            secure=transfer.secure,
+            method=transfer.method,
+            asked=transfer.asked,
+            user=transfer.user,
+            status=transfer.status,
+            sent=transfer.counted,
+            agent=transfer.agent,
+            why=why,
+            span=transfer.span,
+            size=transfer.size,
+        )
+        self._tell(ended)
 
-    def _tell(self, transfer: Transfer) -> None:
+    def _tell(self, ended: Ended) -> None:
+        self._over.append(ended)
+        if len(self._over) >= self._most:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._clock.callLater(BATCH_SECONDS, self._flush_in_time)
+
+    def _flush_in_time(self) -> None:
+        self._timer = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Tell of what has ended by now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        over, self._over = self._over, []
+        if not over:
+            return
         try:
             for tell in self.on_end:
-                tell(transfer)
+                tell(over)
         except Exception:  # noqa: BLE001 - what is sent to others does not depend on it
-            _log.failure("unexpected error when an answer was told of")
+            _log.failure("unexpected error when answers were told of")
+
+    def close(self) -> None:
+        """Tell of what has ended by now, and from now on of each at once: connections that end with
+        the daemon do so when its timers have stopped."""
+        self._most = 1
+        self.flush()
 
 
 @lru_cache(maxsize=1024)

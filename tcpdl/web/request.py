@@ -180,6 +180,14 @@ class Requests:
 
     def next(self) -> Request | None:
         """The next request, if it is whole. Raises `Refusal`; if fatal, there is no next one."""
+        buffer, head = self._buffer, self._head
+        if not buffer:
+            return None
+        if head and buffer.startswith(head):  # most clients ask again in the same words
+            del buffer[: len(head)]
+            self._seen = 0
+            self._blank = False
+            return self._request
         try:
             return self._next()
         except Refusal as refusal:
@@ -188,8 +196,6 @@ class Requests:
 
     def _next(self) -> Request | None:
         buffer = self._buffer
-        if not buffer:
-            return None
         if not self._blank and buffer.startswith(b"\r\n"):
             # RFC 9112, section 2.2: one that ended a body, say.
             self._blank = True
@@ -203,11 +209,8 @@ class Requests:
             self._seen = len(buffer)
             return None
         head = bytes(buffer[: end + 4])
-        if head == self._head:  # clients that ask again and again ask in the same words
-            request, body = self._request, 0
-        else:
-            request, body = parse(head)
-            self._head, self._request = (b"", request) if body else (head, request)
+        request, body = parse(head)
+        self._head, self._request = (b"", request) if body else (head, request)
         del buffer[: end + 4]
         self._seen = 0
         self._blank = False

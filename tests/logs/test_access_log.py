@@ -8,8 +8,8 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from tcpdl.logs.access import BATCH_MOST, BATCH_SECONDS, EVENT_MOST, NAMESPACE, AccessLog, to_log
-from tcpdl.server.transfers import COMPLETE, Transfer, Transfers
+from tcpdl.logs.access import EVENT_MOST, NAMESPACE, AccessLog, to_log
+from tcpdl.server.transfers import BATCH_MOST, BATCH_SECONDS, COMPLETE, Ended, Transfers
 
 
 class Log:
@@ -18,16 +18,11 @@ class Log:
         self.transfers = Transfers(self.clock)
         self.batches: list[list[str]] = []
 
-        def form(transfer: Transfer, offset: float) -> str:
+        def form(transfer: Ended, offset: float) -> str:
             return f"{transfer.what} at {transfer.ended + offset}"
 
-        self.access = AccessLog(
-            self.transfers,
-            self.clock,
-            form,
-            self.batches.append,
-            lambda: 1000 + self.clock.seconds(),
-        )
+        sink = self.batches.append
+        AccessLog(self.transfers, form, sink, lambda: 1000 + self.clock.seconds())
 
     def end(self, name: str) -> None:
         self.transfers.once(COMPLETE, "raw", "", False, asked=name.encode())
@@ -52,7 +47,7 @@ def test_many_do_not_wait(log: Log) -> None:
     for number in range(2 * BATCH_MOST + 1):
         log.end(str(number))
     assert [len(batch) for batch in log.batches] == [BATCH_MOST, BATCH_MOST]
-    log.access.flush()
+    log.transfers.flush()
     lines = [line for batch in log.batches for line in batch]
     assert lines == [f"{number} at 1000.0" for number in range(2 * BATCH_MOST + 1)]
     assert not log.clock.getDelayedCalls()
@@ -61,10 +56,10 @@ def test_many_do_not_wait(log: Log) -> None:
 def test_nothing_waits_once_it_is_closed(log: Log) -> None:
     """Connections that are broken off at the end of the daemon are told of, too."""
     log.end("a")
-    log.access.close()
+    log.transfers.close()
     log.end("b")
     assert log.batches == [["a at 1000.0"], ["b at 1000.0"]]
-    log.access.flush()
+    log.transfers.flush()
     assert len(log.batches) == 2
 
 

@@ -6,6 +6,7 @@ import configparser
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from tcpdl.logs.lines import as_json, as_text
-from tcpdl.server.transfers import COMPLETE, OUTCOMES, Transfer, Transfers
+from tcpdl.server.transfers import COMPLETE, OUTCOMES, Ended, Transfers
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -28,12 +29,13 @@ LINE = re.compile(
 ESCAPE = re.compile(r'\\(?:[\\"nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})')
 
 
-def ended(**values: object) -> Transfer:
-    transfer = Transfers(Clock()).begin("raw", "192.0.2.7:40204", False)
-    transfer.outcome = COMPLETE
-    for name, value in values.items():
-        setattr(transfer, name, value)
-    return transfer
+def ended(**values: Any) -> Ended:
+    found: list[Ended] = []
+    transfers = Transfers(Clock())
+    transfers.on_end.append(found.extend)
+    transfers.begin("raw", "192.0.2.7:40204", False).end(COMPLETE)
+    transfers.flush()
+    return found[0]._replace(**values)
 
 
 def test_text() -> None:
@@ -44,7 +46,7 @@ def test_text() -> None:
         method="GET",
         status=206,
         asked=b'/a "b"\\',
-        counted=5,
+        sent=5,
         span=(5, 10),
         size=13,
         agent=b"curl/8.5.0",
@@ -149,14 +151,15 @@ def bans(line: str) -> str | None:
 
 
 def test_wrong_logins_are_found_by_fail2ban() -> None:
-    wrong: list[Transfer] = []
+    wrong: list[Ended] = []
     transfers = Transfers(Clock())
-    transfers.on_end.append(wrong.append)
+    transfers.on_end.append(wrong.extend)
     forged = 'x" outcome=wrong-login sent=0 seconds=0.000 client=192.0.2.99 port=1 dialect=- "'
     transfers.wrong_login("192.0.2.7:1", True, "ann")
     transfers.wrong_login("[2001:db8::1]:1", True, forged)
     transfers.wrong_login("192.0.2.8:1", False, "")
     transfers.wrong_login("[fe80::1%eth0]:1", False, forged)
+    transfers.flush()
     assert [" tls=yes " in as_text(one, 0) for one in wrong] == [True, True, False, False]
     assert [bans(as_text(one, 0)) for one in wrong] == [
         *("192.0.2.7", "2001:db8::1", "192.0.2.8", "fe80::1")

@@ -22,11 +22,12 @@ from zope.interface import implementer
 
 from tcpdl.content.directory import Directory
 from tcpdl.logs.lines import as_json, as_text
+from tcpdl.server import transfers as transfers_module
 from tcpdl.server.deadlines import Deadlines, Times
 from tcpdl.server.peer import named
 from tcpdl.server.raw import RawFactory
 from tcpdl.server.tls_transport import TlsFileTransport, UNIXTlsFileTransport
-from tcpdl.server.transfers import OUTCOMES, Transfer, Transfers
+from tcpdl.server.transfers import OUTCOMES, Ended, Transfers
 from tcpdl.server.transport import FileTransport, UNIXFileTransport
 from tcpdl.wire.text import visible
 
@@ -300,7 +301,7 @@ class Log:
         if failure is not None:
             self._failures.append(failure)
 
-    def tell(self, transfer: Transfer) -> None:
+    def tell(self, transfer: Ended) -> None:
         """A transfer has ended."""
         asked = " ".join(filter(None, (transfer.dialect, transfer.method, transfer.what)))
         status = f"{transfer.status} " if transfer.status else ""
@@ -328,11 +329,12 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     globalLogPublisher.addObserver(watch)
     tell = Transfers._tell
 
-    def tell_both(transfers: Transfers, transfer: Transfer) -> None:
+    def tell_both(transfers: Transfers, transfer: Ended) -> None:
         watch.tell(transfer)
         tell(transfers, transfer)
 
     monkeypatch.setattr(Transfers, "_tell", tell_both)
+    monkeypatch.setattr(transfers_module, "BATCH_MOST", 1)  # nothing waits for others
     yield watch
     globalLogPublisher.removeObserver(watch)
     assert watch.flush() == []

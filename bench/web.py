@@ -1,6 +1,6 @@
 """HTTP: many requests for a small file, one big file, and a page of a large folder.
 
-    python bench/http.py [--seconds 3] [--connections 16] [--mib 1024] [--entries 10000]
+    python bench/web.py [--seconds 3] [--connections 16] [--mib 1024] [--entries 10000]
                          [--pages 10] [--rounds 5] [--folder /dev/shm]
 
 A file of 1,000 bytes is asked for over connections that are kept alive, by wrk with one thread,
