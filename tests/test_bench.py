@@ -106,6 +106,13 @@ def test_http(tmp_path: Path) -> None:
     assert "aria2c -x4" in shown
 
 
+def test_answers(tmp_path: Path) -> None:
+    few = ("--requests", "20", "--connections", "10", "--names", "2", "--rounds", "1")
+    shown = run("answers.py", *few, "--folder", str(tmp_path))
+    assert shown.count("x nothing") == 3 * 2 * 5
+    assert not list(tmp_path.iterdir())
+
+
 @needs("wrk")
 def test_workers(tmp_path: Path) -> None:
     few = ("--seconds", "1", "--entries", "20", "--rounds", "1", "--load", "page")
