@@ -67,7 +67,7 @@ def fetch_status(endpoint: AdminEndpoint, timeout: float) -> dict[str, Any]:
         raise ConnectionBroken(f"{_NO_STATUS} (it says {response.status})")
     try:
         status = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         status = None
     if not isinstance(status, dict) or "version" not in status:
         raise ConnectionBroken(_NO_STATUS)

@@ -208,6 +208,7 @@ def test_where_there_is_none(tmp_path: Path, run: Run) -> None:
         (http({"version": "9"}), "of another version"),
         (http({**STATUS, "transfers": [1]}), "of another version"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{]", "tells no status"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + b"[" * 99_999, "tells no status"),
         (b"SSH-2.0-x\r\n", "did not say what it is at"),
         (b"", "did not say what it is at"),
     ],
