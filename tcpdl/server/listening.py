@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import socket
+import stat
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -286,13 +287,25 @@ class Listening(Service):
 def why_not(error: object) -> str:
     """Why an endpoint did not listen."""
     if isinstance(error, CannotListenError):
-        if not isinstance(error.socketError, OSError):  # of a Unix socket that somebody has locked
-            path = os.fsdecode(error.port)
-            return f"{path} is in use by another program; choose another, or stop that one"
+        if error.interface is None:
+            return _why_no_socket(error.socketError, os.fsdecode(error.port))
         return _why_not(error.socketError, (error.interface or "::", error.port))
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)
+
+
+def _why_no_socket(error: object, path: str) -> str:
+    """The same of a Unix socket."""
+    if isinstance(error, OSError):
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return f"this user may not make a socket {path}"
+        if error.errno != errno.EADDRINUSE:
+            return f"{path} cannot be opened: {error.strerror or error}"
+        if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return f"{path} is there already, and no socket; choose another"
+    # Somebody has it, or has locked it.
+    return f"{path} is in use by another program; choose another, or stop that one"
 
 
 def adopt(reactor: Any, sock: socket.socket) -> IStreamServerEndpoint:

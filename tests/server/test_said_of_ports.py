@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet import reactor
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.protocol import Factory
 from twisted.logger import FilteringLogObserver, LogEvent, eventAsText, globalLogPublisher
 from twisted.python import log as legacy
 from twisted.python.failure import Failure
 
-from tcpdl.server.listening import WithoutPorts
+from tcpdl.server.listening import WithoutPorts, why_not
 
 
 @pytest.fixture
@@ -48,3 +50,17 @@ def test_all_else_is_told(said: list[LogEvent]) -> None:
         "[-] somebody was starting on his own",
         "[-] a b",
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (errno.EADDRINUSE, "D is there already, and no socket; choose another"),
+        (errno.EACCES, "this user may not make a socket D"),
+        (errno.ENAMETOOLONG, "D cannot be opened: File name too long"),
+    ],
+)
+def test_why_there_is_no_unix_socket(number: int, why: str, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path)
+    error = CannotListenError(None, path, OSError(number, os.strerror(number)))
+    assert why_not(error).replace(str(tmp_path), "D") == why
