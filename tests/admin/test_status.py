@@ -29,10 +29,11 @@ def begin(daemon: Daemon, sent: int, peer: str = "192.0.2.1:1") -> Transfer:
 
 
 def test_largest_transfers_are_told_and_fit_to_be_shown(daemon: Daemon) -> None:
+    begin(daemon, 1).end("complete")
     for sent in range(TRANSFERS_MOST + 50):
         begin(daemon, sent)
     status = json.loads(json.dumps(daemon_status(daemon)))
-    assert status["requests"]["live"] == TRANSFERS_MOST + 50
+    assert status["requests"] == {"live": TRANSFERS_MOST + 50, "over": 1}
     told = [transfer["sent"] for transfer in status["transfers"]]
     assert told == [*range(TRANSFERS_MOST + 49, 49, -1)]
     assert status["transfers"][0]["what"] == r"/a\x1b"
