@@ -88,23 +88,24 @@ class Walk:
         `before` bytes of its name."""
         room = MAX_NAME - before - sum(len(segment) + 1 for segment in asked)
         folder, prefix = top, b""
-        # The way down to where we are: at each folder its subfolders yet to come, the next one
-        # last. Names and no descriptors.
-        way: list[tuple[Segments, bytes, list[bytes]]] = []
+        # The way down to where we are: at each folder its subfolders yet to come. Names and no
+        # descriptors.
+        way: list[tuple[Segments, bytes, Iterator[bytes]]] = []
         while True:
-            subfolders: list[bytes] = []
+            subfolders = bytearray()
             level_of = self._levels(folder, (*asked, *folder[len(top) :]))
             yield from self._visit(folder, prefix, room - len(prefix), subfolders, level_of)
             if self.recursive:
-                subfolders.reverse()
-                way.append((folder, prefix, subfolders))
-            while way and not way[-1][2]:
+                way.append((folder, prefix, _each_of(subfolders)))
+            while way:
+                parent, prefix, to_come = way[-1]
+                name = next(to_come, None)
+                if name is not None:
+                    folder, prefix = (*parent, name), prefix + name + b"/"
+                    break
                 way.pop()
-            if not way:
+            else:
                 return
-            parent, prefix, subfolders = way[-1]
-            name = subfolders.pop()
-            folder, prefix = (*parent, name), prefix + name + b"/"
 
     def _levels(self, folder: Segments, asked: Segments) -> Callable[[bytes], Level] | None:
         """What may be done with what is in `folder`, by names; it was asked for as `asked`."""
@@ -121,10 +122,11 @@ class Walk:
         folder: Segments,
         prefix: bytes,
         room: int,
-        subfolders: list[bytes],
+        subfolders: bytearray,
         level_of: Callable[[bytes], Level] | None,
     ) -> Iterator[Entry]:
-        """The entries of one folder; `room` is for the longest name. Fills `subfolders`."""
+        """The entries of one folder; `room` is for the longest name. Adds to `subfolders`,
+        each name with a zero byte behind it: there may be as many as names, for as long."""
         try:
             fd = self.open_folder(folder)
         except OSError as error:
@@ -153,7 +155,7 @@ class Walk:
                     else:
                         entry = self._look(prefix + name, name, fd, folder, level)
                         if entry.kind == FOLDER:
-                            subfolders.append(name)
+                            subfolders += name + b"\0"
                 except OSError as error:
                     entry = left_out(prefix + name, str(not_served(error)))
                 except NotServed as problem:
@@ -245,6 +247,15 @@ def _compactly(names: list[tuple[bytes, bool]]) -> Iterator[tuple[bytes, bool]]:
     names.clear()
     for joined, regular in blocks:
         yield from zip(joined.split(b"\0"), map(bool, regular), strict=True)
+
+
+def _each_of(names: bytearray) -> Iterator[bytes]:
+    """The names, each of which has a zero byte behind it."""
+    at = 0
+    while at < len(names):
+        end = names.index(0, at)
+        yield bytes(names[at:end])
+        at = end + 1
 
 
 def _regular(entry: os.DirEntry[str]) -> bool:
