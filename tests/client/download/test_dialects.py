@@ -65,6 +65,9 @@ def close_at_once(sock: socket.socket) -> None:
     """It takes NUL for the end of an empty name, say, and has no such file."""
     sock.recv(65536)
     sock.shutdown(socket.SHUT_WR)
+    with suppress(OSError):  # or more of what was said would make it a reset
+        while sock.recv(65536):
+            pass
 
 
 def send_help(sock: socket.socket) -> None:
