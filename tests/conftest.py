@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -14,3 +15,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     compiled = Path(__file__).resolve().parent.parent / ".cache/compiled"
     os.environ["PYTHONPYCACHEPREFIX"] = str(compiled)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what is there to stay: some tests have it look for what they left."""
+    gc.freeze()

@@ -27,7 +27,7 @@ from tests.faults.conftest import bytes_of
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 ALL = os.environ.get("FAULTS") == "all"
-KILLED, FAILED = 4, 4
+KILLED, FAILED = 2, 2
 """Calls that are tried in each scene otherwise, besides the last of each name."""
 
 WRITES = "pwrite64,write,splice,copy_file_range,ftruncate,fsync,fdatasync"

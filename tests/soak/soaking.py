@@ -109,6 +109,7 @@ class Soak:
         rules, users, key = (self.folder / name for name in ("rules", "users", "key"))
         options = (f"--rules={rules}", f"--auth=users:{users}", f"--link-key={key}")
         state = self.folder / "state"
+        options = (*options, "--drain=2")
         main = (*options, "--tls=self-signed", f"--state-dir={state}", "--echo-port=0")
         paced = (*options, f"--max-rate-per-connection={PACED}")
         with (
