@@ -6,6 +6,9 @@
 set -eu
 # The service is another user than the one who installs it.
 umask 022
+# What somebody has set for an interpreter of theirs is not for this one: it might be compiled elsewhere.
+for name in $(env | sed -n 's/^\(PYTHON[A-Z]*\)=.*/\1/p'); do unset "$name"; done
+export PYTHONDONTWRITEBYTECODE=1 # it is compiled at the end, by what is in it and not by its times
 cd "$(dirname "$0")/.."
 dest=$1 prefix=$2 python=$3
 
@@ -67,8 +70,8 @@ find "$new/lib" -type d \( -name test -o -name tests -o -name _test -o -name new
     -prune -exec rm -rf {} +
 
 # Twisted notes its plugins beside them, which it cannot do later.
-"$new/bin/python" -B -c 'from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))'
-"$new/bin/python" -B -m tcpdl.manual "$work/manual"
+"$new/bin/python" -c 'from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))'
+"$new/bin/python" -m tcpdl.manual "$work/manual"
 PYTHONHASHSEED=0 "$new/bin/python" -m compileall -q -s "$new" -p "$home" \
     --invalidation-mode checked-hash "$new/lib"
 find "$new/lib" -type f -exec chmod 644 {} +

@@ -7,6 +7,7 @@ It is systemd-nspawn's, on a tree of Debian that debootstrap makes once and that
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import time
@@ -175,7 +176,7 @@ def booted(*layers: Path) -> Iterator[Machine]:
     lower = ":".join(str(layer) for layer in [*layers, tree()])
     program, environ = _tool("systemd-nspawn")
     with TemporaryDirectory(prefix="tcpdl-systemd-") as state:
-        name = f"tcpdl-{os.getpid()}-{os.path.basename(state)[-8:].strip('_')}"
+        name = f"tcpdl-{os.getpid()}-{secrets.token_hex(4)}"  # no underscores, as that of `state`
         boot = [str(Path(__file__).with_name("boot.sh")), state, name, lower, *program]
         with subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "bash", *boot],
@@ -210,7 +211,7 @@ def _leader(process: subprocess.Popen[str]) -> int:
                     return child
         time.sleep(0.05)
     process.terminate()
-    raise Unfit(f"no system boots here: {process.communicate()[0].strip()}")
+    raise Unfit(f"no system boots here: {process.stdout.read().strip()}")
 
 
 def _children(pid: int) -> list[int]:

@@ -81,7 +81,8 @@ def test_it_is_the_same_wherever_it_is_made(packages: list[Path], tmp_path: Path
     elsewhere = tmp_path / "another" / "checkout"
     leave = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "dropin.cache")
     shutil.copytree(PROJECT, elsewhere, ignore=leave)
-    made = make(elsewhere, tmp_path / "dist", 0o077, TZ="Asia/Tokyo", PYTHONHASHSEED="1")
+    python = {"PYTHONHASHSEED": "1", "PYTHONPYCACHEPREFIX": str(tmp_path / "compiled")}
+    made = make(elsewhere, tmp_path / "dist", 0o077, TZ="Asia/Tokyo", **python)
     assert made.name == packages[0].name
     assert made.read_bytes() == packages[0].read_bytes()
 
