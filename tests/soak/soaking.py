@@ -107,9 +107,9 @@ class Soak:
         self.files.make()
         token = self._write_settings()
         rules, users, key = (self.folder / name for name in ("rules", "users", "key"))
-        options = (f"--rules={rules}", f"--auth=users:{users}", f"--link-key={key}")
+        access = (f"--rules={rules}", f"--auth=users:{users}", f"--link-key={key}")
+        options = (*access, "--drain=2")
         state = self.folder / "state"
-        options = (*options, "--drain=2")
         main = (*options, "--tls=self-signed", f"--state-dir={state}", "--echo-port=0")
         paced = (*options, f"--max-rate-per-connection={PACED}")
         with (
