@@ -71,7 +71,9 @@ def whole(options: Options, reactor: Any) -> Any:
         from tcpdl.processes.parent import make_parent
 
         parent = make_parent(options, reactor, check(options, reactor), notifier)
-        parent.addService(Rotations(reactor))
+        rotations = Rotations(reactor)
+        parent.addService(rotations)
+        parent.at_start(rotations.begin)
         _administer(parent, parent.counting, options, reactor)
         parent.at_start(partial(announce, options))
         return parent
@@ -254,6 +256,7 @@ def _log_answers(daemon: Daemon, options: Options, reactor: Any) -> Lines:
     """Have a line written for each answer, unless none are to be. Raises `CannotListen`."""
     rotations = Rotations(reactor)
     daemon.addService(rotations)
+    daemon.at_start(rotations.begin)
     lines = Lines(daemon.transfers, reactor, _warn)
     where = options.access_log()
     try:

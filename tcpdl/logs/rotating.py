@@ -26,8 +26,8 @@ class Rotations(Service):
         """Do this, too."""
         self._calls.append(reopen)
 
-    def startService(self) -> None:
-        super().startService()  # type: ignore[no-untyped-call]
+    def begin(self) -> None:
+        """Hear the signal from now on: before anything says that the daemon is there."""
         try:
             self._before = signal.signal(signal.SIGUSR1, self._heard)
         except ValueError:
