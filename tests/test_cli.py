@@ -28,7 +28,7 @@ import pytest
 import tcpdl
 from tcpdl.cli import COMMANDS, main
 
-SECONDS = 20.0
+SECONDS = 60.0
 TCPDL = [sys.executable, "-W", "error", "-m", "tcpdl"]
 
 BINARY = bytes(range(256)) * 4096

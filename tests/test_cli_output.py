@@ -16,7 +16,7 @@ import pytest
 
 from tcpdl.cli import main
 
-SECONDS = 20.0
+SECONDS = 60.0
 TCPDL = [sys.executable, "-W", "error", "-m", "tcpdl"]
 LARGE = bytes(range(256)) * 4096
 

@@ -23,7 +23,7 @@ from tcpdl.options.serving import DEFAULT_PORT
 from tcpdl.server.listening import CannotListen
 from tcpdl.service import Options, make_daemon, makeService
 
-SECONDS = 30
+SECONDS = 60
 """After this long, a process that should have ended or answered is taken to hang."""
 
 

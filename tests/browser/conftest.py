@@ -17,7 +17,7 @@ import pytest
 from tests.browser.webdriver import CHROMEDRIVER, CHROMIUM, Browser, browser
 from tests.daemons import daemon_of
 
-SECONDS = 30.0
+SECONDS = 60.0
 MTIME = 1_600_000_000
 
 MANY = 10_000

@@ -13,7 +13,7 @@ from types import FrameType
 
 import pytest
 
-SECONDS = 20.0
+SECONDS = 60.0
 """Longest wait for anything: a test that needs it all has failed, and must not hang."""
 
 Script = Callable[[socket.socket], None]

@@ -30,7 +30,7 @@ from tcpdl.wire.native import (
     ProtocolError,
 )
 
-SECONDS = 20.0
+SECONDS = 60.0
 MTIME = 1_600_000_000_123_456_789
 
 

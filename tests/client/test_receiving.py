@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LARGE = os.urandom(1024 * 1024) * 20
 """More than any buffer on the way takes."""
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Received:

@@ -10,7 +10,7 @@ import pytest
 from tcpdl.client.errors import CannotWrite, Damaged
 from tcpdl.client.writing import BUFFERS, PIECE, Writer
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 class Part:

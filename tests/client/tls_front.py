@@ -9,7 +9,7 @@ import struct
 import threading
 from contextlib import suppress
 
-SECONDS = 20.0
+SECONDS = 60.0
 PIECE = 64 * 1024
 
 

@@ -13,7 +13,7 @@ import pytest
 from tcpdl.cli import main
 from tests.daemons import daemon_of
 
-SECONDS = 30.0
+SECONDS = 60.0
 MTIME = 1_600_000_000_123_456_789
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.commands.conftest import Run
 
 MIB = 1 << 20
-SECONDS = 30.0
+SECONDS = 60.0
 SIZE = 9 * MIB + 5
 TCPDL = [sys.executable, "-m", "tcpdl"]
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")

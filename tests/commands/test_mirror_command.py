@@ -22,7 +22,7 @@ from tcpdl.commands.mirror import complaints, summary
 if TYPE_CHECKING:
     from tests.commands.conftest import Run, Served
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 def contents(folder: Path) -> dict[str, object]:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -491,9 +490,3 @@ def test_python_without_sqlite(
     assert said == ["digests are kept in memory only: no module named sqlite3"]
     assert digests.all(file, SHA256) == expected(content)
     digests.close()
-
-
-def test_cold_start_is_not_slow(tmp_path: Path, file: File) -> None:
-    started = time.monotonic()
-    Digests(str(tmp_path / "kept")).close()
-    assert time.monotonic() - started < 1

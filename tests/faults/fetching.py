@@ -20,7 +20,7 @@ from tcpdl.wire import native
 from tcpdl.wire.exchange import Incoming, State
 from tcpdl.wire.native import Chunk, Digest, End, Error, FileInfo, Get
 
-SECONDS = 20.0
+SECONDS = 60.0
 """How long a client waits for more bytes. A daemon gives up after 60."""
 
 RESET = struct.pack("ii", 1, 0)

@@ -22,7 +22,7 @@ from tcpdl.client import fetch_bytes, listdir, mirror
 
 PROJECT = Path(__file__).resolve().parents[2]
 EXAMPLES = PROJECT / "docs/examples"
-SECONDS = 20.0
+SECONDS = 60.0
 LONG = bytes(range(253)) * 20_000
 
 ASK = """

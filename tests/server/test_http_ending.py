@@ -27,7 +27,7 @@ from tests.server.http_client import Client, HttpServer, get, settle
 
 LARGE = os.urandom(3_000_000)
 LEAST = TIMES.pace.least
-SECONDS = 20
+SECONDS = 60
 SMALL = get("/small")
 
 

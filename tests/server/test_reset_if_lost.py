@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OpenFile = Callable[[bytes], int]
 
 CONTENT = random.Random(9).randbytes(6_000_000)
-SECONDS = 20
+SECONDS = 60
 
 
 def test_a_file_under_way(connect: Connect, open_file: OpenFile) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.server.conftest import Log
 
 COUNT = 3
-SECONDS = 20
+SECONDS = 60
 
 
 class Jobs:

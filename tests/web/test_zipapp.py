@@ -19,7 +19,7 @@ import tcpdl
 from tcpdl.web import zipapp
 from tests.daemons import daemon_of
 
-SECONDS = 30.0
+SECONDS = 60.0
 CONTENT = os.urandom(3 * 1024 * 1024 + 1)
 
 

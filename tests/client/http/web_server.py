@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tcpdl.client.url import Location
 
-SECONDS = 20.0
+SECONDS = 60.0
 MODIFIED = "Sun, 13 Sep 2020 12:26:40 GMT"
 MTIME = 1_600_000_000 * 10**9
 NOW = "Mon, 14 Sep 2020 12:26:40 GMT"

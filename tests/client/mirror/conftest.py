@@ -25,7 +25,7 @@ from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LINK, LISTED, Entry
 from tests.sealing import Sealer
 
 MTIME = 1_600_000_000_123_456_789
-SECONDS = 20.0
+SECONDS = 60.0
 
 Answer = Callable[[Any], Iterable[bytes]]
 """From a request to the bytes of its answer; `HANG_UP` and `RESET` end the connection."""
