@@ -26,7 +26,7 @@ from tcpdl.server.activation import ECHO, FILES
 from tcpdl.server.addresses import machine_addresses
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.listening import CannotListen, Listening
-from tcpdl.service import Options, advised, whole
+from tcpdl.service import ADMIN, Options, advised, whole
 from tcpdl.wire.text import printable, visible
 
 _LOOKED_AT = 1000
@@ -140,6 +140,10 @@ def _welcome(folders: Mapping[str, str], daemon: Daemon | Parent) -> Iterator[st
             yield f"  http://{server}/"
             yield f"  tcpdl get {shlex.quote(url)}"
             yield f"  printf '%s\\n' {shlex.quote(name)} | nc {host} {port} > {here}"
+    if ADMIN in daemon.namedServices:
+        admin = daemon.namedServices[ADMIN].address
+        yield ""
+        yield f"  tcpdl status --admin {shlex.quote(admin.option)}"
     yield ""
 
 

@@ -44,6 +44,9 @@ from tcpdl.wire.text import visible
 
 __all__ = ["Options", "advised", "confine", "makeService", "make_daemon"]
 
+ADMIN = "admin"
+"""The name of the service that is the administrator's port."""
+
 _log = Logger()
 
 
@@ -95,7 +98,9 @@ def _administer(service: MultiService, provider: Provider, options: Options, rea
     from tcpdl.admin.serving import AdminService  # it takes a tenth of a second to import
 
     try:
-        service.addService(AdminService(reactor, provider, options["admin"], options.later_owner()))
+        admin = AdminService(reactor, provider, options["admin"], options.later_owner())
+        admin.setName(ADMIN)
+        service.addService(admin)
     except CannotListen:
         service.stopService()
         raise

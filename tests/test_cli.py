@@ -661,8 +661,10 @@ def test_serve_on_every_address(tmp_path: Path) -> None:
 
 
 def test_serve_without_a_file_to_show(tmp_path: Path) -> None:
-    with serving(tmp_path, "--interface=127.0.0.1") as (process, lines):
+    with serving(tmp_path, "--interface=127.0.0.1", "--admin=tcp:0") as (process, lines):
         assert lines[1].endswith("/NAME")
+        # Of the administrator's port it says how to ask there.
+        assert main([*shlex.split(lines[-1])[1:], "--once"]) == 0
         process.terminate()
         process.communicate(timeout=SECONDS)
 

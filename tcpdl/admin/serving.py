@@ -51,6 +51,8 @@ class AdminService(Service):
         self.port = open_admin(reactor, address, self._factory, owner)
         if address.path is None:
             address = address._replace(port=self.port.getHost().port)
+        self.address = address
+        """Where it is, with the port that the system has chosen."""
         _log.info("metrics and status on {where}", where=visible(str(address)))
 
     def startService(self) -> None:

@@ -28,6 +28,14 @@ class AdminAddress(NamedTuple):
         host = f"[{self.interface}]" if ":" in self.interface else self.interface
         return f"tcp:{host}:{self.port}"
 
+    @property
+    def option(self) -> str:
+        """As --admin takes it."""
+        if self.path is not None:
+            return f"unix:{self.path}"
+        interface = self.interface.replace(":", "\\:")
+        return f"tcp:{self.port}" + ("" if interface == "127.0.0.1" else f":interface={interface}")
+
 
 def admin_address(text: str) -> AdminAddress:
     """What is given to --admin. Raises `usage.UsageError`."""

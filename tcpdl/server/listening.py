@@ -47,6 +47,8 @@ NOTSENT_LOWAT = 128 * 1024
 also what a slow client can make the kernel hold beyond its own window."""
 
 
+_NO_FOLDER = "there is no folder for the socket; make it"
+
 _OF_PORTS = re.compile(r"\S+ starting on .+|\((?:TCP|UNIX) Port .+ Closed\)", re.DOTALL)
 
 
@@ -290,6 +292,8 @@ def why_not(error: object) -> str:
         if error.interface is None:
             return _why_no_socket(error.socketError, os.fsdecode(error.port))
         return _why_not(error.socketError, (error.interface or "::", error.port))
+    if isinstance(error, FileNotFoundError):  # from what locks the name of a Unix socket
+        return _NO_FOLDER
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)
@@ -298,6 +302,8 @@ def why_not(error: object) -> str:
 def _why_no_socket(error: object, path: str) -> str:
     """The same of a Unix socket."""
     if isinstance(error, OSError):
+        if error.errno == errno.ENOENT:
+            return _NO_FOLDER
         if error.errno in (errno.EACCES, errno.EPERM):
             return f"this user may not make a socket {path}"
         if error.errno != errno.EADDRINUSE:

@@ -21,6 +21,7 @@ from tcpdl.options.admin import AdminAddress, admin_address
     ],
 )
 def test_addresses(text: str, address: AdminAddress, shown: str | None) -> None:
+    assert admin_address(address.option) == address
     assert admin_address(text) == address
     assert str(address) == (shown or text)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from twisted.internet import reactor
+from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.protocol import Factory
 from twisted.logger import FilteringLogObserver, LogEvent, eventAsText, globalLogPublisher
@@ -57,6 +58,7 @@ def test_all_else_is_told(said: list[LogEvent]) -> None:
     [
         (errno.EADDRINUSE, "D is there already, and no socket; choose another"),
         (errno.EACCES, "this user may not make a socket D"),
+        (errno.ENOENT, "there is no folder for the socket; make it"),
         (errno.ENAMETOOLONG, "D cannot be opened: File name too long"),
     ],
 )
@@ -64,3 +66,12 @@ def test_why_there_is_no_unix_socket(number: int, why: str, tmp_path: Path) -> N
     path = os.fsencode(tmp_path)
     error = CannotListenError(None, path, OSError(number, os.strerror(number)))
     assert why_not(error).replace(str(tmp_path), "D") == why
+
+
+def test_there_is_no_folder_for_the_lock_of_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "absent" / "socket")
+    running: Any = reactor
+    listening = UNIXServerEndpoint(running, path, wantPID=True).listen(Quiet())
+    failures: list[Failure] = []
+    listening.addErrback(failures.append)
+    assert why_not(failures[0].value) == "there is no folder for the socket; make it"
