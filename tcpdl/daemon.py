@@ -91,6 +91,8 @@ class Daemon(MultiService):
         self.close_at_end(self.process.close)
         self.hangups = Hangups(reactor)
         self.addService(self.hangups)
+        self.lines_lost: Callable[[], int] = int
+        """Says how many lines for answers could not be written."""
         self.roots: Sequence[int] = ()
         """Descriptors of the folders that are served."""
         self.addService(self.warmer)

@@ -272,6 +272,7 @@ def _log_answers(daemon: Daemon, options: Options, reactor: Any) -> Lines:
         ) from error
     rotations.add(lines.reopen)
     daemon.close_at_end(lines.close)
+    daemon.lines_lost = lambda: lines.lost
     return lines
 
 

@@ -12,6 +12,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import Logger
 
 from tcpdl import serve
+from tcpdl.admin.counting import daemon_snapshot
 from tcpdl.content.errors import NotServed
 from tcpdl.options.daemon import Options
 from tcpdl.options.reloads import RELOADS, When, takes_restart
@@ -22,6 +23,7 @@ from tcpdl.server.transfers import COMPLETE
 from tcpdl.service import make_daemon
 from tcpdl.wire.names import NameRefused
 from tests.certificates import make
+from tests.daemons import until
 from tests.server.conftest import log
 
 __all__ = ["log"]
@@ -242,6 +244,26 @@ def test_an_access_log_that_cannot_be_written(run: Any, root: Path) -> None:
     running.daemon.transfers.once(COMPLETE, "raw", "", False, asked=b"a")
     running.daemon.stopService()
     assert 'name="a"' in (root.parent / "one").read_text()
+
+
+def test_lines_that_could_not_be_written_are_counted(run: Any, root: Path) -> None:
+    """Wherever they were to go by then."""
+    full = [root.parent / "full", root.parent / "full too"]
+    for path in full:
+        path.symlink_to("/dev/full")
+    running = run(f"--root={root}", f"--access-log={full[0]}")
+    daemon = running.daemon
+
+    def lost() -> float:
+        return daemon_snapshot(daemon)["tcpdl_log_lines_lost_total"]
+
+    assert lost() == 0
+    for count, path in enumerate([full[1], root.parent / "one", full[0]], 1):
+        daemon.transfers.once(COMPLETE, "raw", "", False, asked=b"a")
+        assert running.change("access-log", f"--root={root}", f"--access-log={path}") == ""
+        until(lambda count=count: lost() == min(count, 2))  # type: ignore[misc]
+    daemon.stopService()
+    assert lost() == 2
 
 
 def test_the_log(run: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

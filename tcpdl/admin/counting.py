@@ -48,6 +48,7 @@ def _requests(daemon: Daemon) -> Iterator[tuple[str, float]]:
         for outcome, count in outcomes.items():
             yield key("tcpdl_requests_total", dialect=dialect, outcome=outcome), count
     yield "tcpdl_requests_in_progress", len(live)
+    yield "tcpdl_log_lines_lost_total", daemon.lines_lost()
     content = dict(metrics.content)
     for transfer in live.values():
         dialect = transfer.dialect if transfer.dialect in content else NOBODY

@@ -98,6 +98,11 @@ SERIES = (
         ("dialect",),
     ),
     Series("tcpdl_echo_bytes_total", "counter", "Bytes that the echo service received."),
+    Series(
+        "tcpdl_log_lines_lost_total",
+        "counter",
+        "Lines for answers that could not be written: the disk was full, or hung.",
+    ),
     # Files and digests.
     Series(
         "tcpdl_read_errors_total",

@@ -38,6 +38,7 @@ class Lines:
         self._log: AccessLog | None = None
         self._file: LineFile | None = None
         self._left: list[LineFile] = []
+        self._lost = 0  # of those that are no more
 
     def go_to(self, where: Destination, owner: tuple[int, int] | None = None) -> None:
         """From now on, have them go there: not a line is lost, nor comes twice. A file that is made
@@ -55,7 +56,14 @@ class Lines:
         self._log, self._file = log, file
         if before is not None and before is not file:
             before.leave()
+            self._lost += sum(one.lost for one in self._left if not one.busy)
             self._left = [*(one for one in self._left if one.busy), before]
+
+    @property
+    def lost(self) -> int:
+        """How many could not be written."""
+        files = [*self._left, *filter(None, (self._file,))]
+        return self._lost + sum(one.lost for one in files)
 
     def reopen(self) -> None:
         """Somebody may have put the file away: open its name anew."""

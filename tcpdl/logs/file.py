@@ -77,6 +77,8 @@ class LineFile:
         given sentences about what goes wrong, in any thread."""
         self.path = path
         """As it was given, or `-`."""
+        self.lost = 0
+        """Lines that were lost, in all."""
         self._tell = tell
         self._fd = fd
         self._thread: threading.Thread | None = None
@@ -89,7 +91,7 @@ class LineFile:
         self._torn = False  # what was written last does not end with the end of a line
         self._stuck = False
         self._trouble = ""  # which was told of
-        self._lost = 0  # lines of which nothing was told yet
+        self._untold = 0  # those of them of which nothing was told yet
         self._know(fd)
 
     # In the reactor's thread.
@@ -103,7 +105,7 @@ class LineFile:
         with self._condition:
             full = self._size + len(data) > WAITING_MOST
             if full:
-                self._lost += len(lines)
+                self._lose(len(lines))
             else:
                 self._waiting.append(data)
                 self._size += len(data)
@@ -143,9 +145,9 @@ class LineFile:
         if self.busy:
             self._stuck = True  # so would we be
             with self._condition:
-                return self._lost + sum(data.count(b"\n") for data in self._waiting)
+                return self._untold + sum(data.count(b"\n") for data in self._waiting)
         os.close(self._fd)
-        lost, self._lost = self._lost, 0
+        lost, self._untold = self._untold, 0
         return lost
 
     def wait(self) -> None:
@@ -187,8 +189,8 @@ class LineFile:
                 break
         if self._leaving:
             os.close(self._fd)
-            if self._lost:
-                self._complain(f"has lost {self._lost} lines")
+            if self._untold:
+                self._complain(f"has lost {self._untold} lines")
 
     def _look(self) -> None:
         """Open the name anew, if it leads elsewhere or somebody says so."""
@@ -237,9 +239,9 @@ class LineFile:
                 why = error.strerror or str(error)
                 self._leave_off(at - data.rfind(b"\n", 0, at) - 1, alone)
         with self._condition:
-            self._lost += data.count(b"\n", at)
-            lost = 0 if at < len(data) else self._lost
-            self._lost -= lost
+            self._lose(data.count(b"\n", at))
+            lost = 0 if at < len(data) else self._untold
+            self._untold -= lost
         if at < len(data):
             self._complain(f"loses lines ({why})")
         elif lost:
@@ -306,6 +308,10 @@ class LineFile:
                 return False
             else:
                 return True
+
+    def _lose(self, count: int) -> None:
+        self.lost += count
+        self._untold += count
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -194,6 +194,7 @@ def test_a_full_disk(
         f"the access log {path} loses lines (No space left on device)",
         f"the access log {path} has lost 32 lines; it is written again",
     ]
+    assert file.lost == 32
 
 
 @pytest.mark.parametrize("held", [False, True])
