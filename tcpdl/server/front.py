@@ -108,7 +108,7 @@ class FrontDoor(LingeringProtocol):
             self._hand_over(self._raw).readConnectionLost()
         else:
             super().readConnectionLost()
-            self.finish()  # it came and went without a word, as a port check does
+            self._end()  # it came and went without a word, as a port check does
 
     def writeConnectionLost(self) -> None:
         if self._dialect is not None:
@@ -142,11 +142,15 @@ class FrontDoor(LingeringProtocol):
         else:
             self._tell(TIMEOUT, "it sent nothing in time")
             self.deadlines.metrics.missed["recognition"] += 1
-            self.finish()
+            self._end()
 
     def _miss_tls(self) -> None:
         self._tell(NO_TLS, "it speaks TLS, which this port does not (see --tls-cert)")
         self._head = b""
+        self._end()
+
+    def _end(self) -> None:
+        """End the connection: whatever comes now comes too late."""
         self.dataReceived = self.discard  # type: ignore[method-assign]
         self.finish()
 

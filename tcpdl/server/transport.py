@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet import main, tcp, unix
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -125,9 +125,10 @@ class FileSending(DirectTransport, tcp.Server):
             raise RuntimeError("sendFile would put plain bytes into a TLS stream")
         if offset < 0 or count < 0:
             raise ValueError(f"offset {offset} and count {count} must not be negative")
-        if not self.connected or self._aborted or self.disconnecting or self._no_more:
-            return fail(ConnectionDone("the connection is closing"))
         sending = Outgoing(fd, offset, count, lambda _: self.abortConnection())
+        if not self.connected or self._aborted or self.disconnecting or self._no_more:
+            sending.errback(ConnectionDone("the connection is closing"))
+            return sending
         idle = not self._held and not self._queue
         if self._queue is _NOTHING:
             self._queue = deque()

@@ -244,6 +244,19 @@ def test_nothing_is_said(server: Front, log: Log) -> None:
     assert len(server.deadlines) == 0
 
 
+@pytest.mark.parametrize("said", [b"GET /f HTTP/1.1\r\nHost: a\r\n\r\n", MAGIC, b"f\n", b"\0"])
+def test_what_is_said_too_late_is_not_answered(said: bytes, server: Front, log: Log) -> None:
+    """Nor does anybody tell of an answer: the end of the connection is on its way."""
+    connection = server.front()
+    server.wait(REQUEST_SECONDS + 1)
+    connection.say(said)
+    server.wait(2)
+    assert answered(connection) == b""
+    assert log.told == ["127.0.0.1:1 -: timeout 0, it sent nothing in time"]
+    server.wait(LINGER_SECONDS + 1)
+    assert not connection.transport.connected
+
+
 @pytest.mark.parametrize("length", range(1, len(MAGIC)))
 def test_half_a_magic_word(length: int, server: Front) -> None:
     """Raw, after a second, however many bytes were sent meanwhile: a NUL alone asks for help."""

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from twisted.internet import main
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock
 
 from tcpdl.server.direct import direct
+from tcpdl.server.sending import send_file
+from tcpdl.server.transfers import Transfers
 
 if TYPE_CHECKING:
     from tests.server.conftest import Connect
@@ -117,6 +120,13 @@ def test_no_file_is_sent_once_an_end_waits(end: str, connect: Connect, open_file
     getattr(connection.transport, end)()
     (problem,) = connection.send(open_file(CONTENT), 0, 1)
     assert isinstance(problem, ConnectionDone)
+    # It tells how much was sent, as all do.
+    transfer = Transfers(Clock()).begin("raw", "a", False)
+    outcome: list[Any] = []
+    sending = send_file(connection.transport, open_file(CONTENT), 0, 1, transfer)
+    sending.addErrback(lambda failure: outcome.append(failure.type))
+    assert outcome == [ConnectionDone]
+    assert transfer.sent == 0
     connection.transport.abortConnection()
 
 
