@@ -30,7 +30,7 @@ class Patience:
     def __init__(self, sleep: Sleep, *, known: bool) -> None:
         self._sleep = sleep
         self._failed = 0
-        self._last: ClientError | None = None
+        self._said: OtherDialect | None = None
         self._is_there = False  # it has taken a connection
         self.known = known
         """The server was there before, and spoke the dialect: so it is waited for, and not taken
@@ -42,13 +42,15 @@ class Patience:
 
     def bear(self, error: ClientError) -> None:
         """Pause before what failed with `error` is tried again; raise it, if it is not to be."""
-        last, self._last = self._last, error
+        if isinstance(error, OtherDialect):
+            self._said = error
         if self._failed >= self._most(error):
             if self.known and isinstance(error, OtherDialect):
                 raise ConnectionBroken(str(error)) from error
-            # One that serves a single connection said what it had to say on that.
-            said = not self.known and isinstance(error, CannotConnect)
-            raise last if said and isinstance(last, OtherDialect) else error
+            # One that serves a single connection said what it had to say on that, whatever becomes
+            # of others that wait for it to accept them.
+            gone = not self.known and isinstance(error, CannotConnect)
+            raise self._said if gone and self._said is not None else error
         self._sleep(pause(self._failed, error))
         self._failed += 1
 

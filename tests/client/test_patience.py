@@ -99,3 +99,16 @@ def test_server_for_one_connection() -> None:
     with pytest.raises(SaysNothing) as raised:
         patience.bear(CannotConnect("x"))
     assert raised.value is said
+
+
+def test_server_for_one_connection_that_lets_another_one_wait() -> None:
+    """Its listener is closed only once it is done with the first: that resets the next one."""
+    patience = Patience(lambda _: None, known=False)
+    said = SaysNothing("x")
+    patience.bear(said)
+    patience.bear(ConnectionBroken("x"))
+    for _ in PAUSES[2:]:
+        patience.bear(CannotConnect("x"))
+    with pytest.raises(SaysNothing) as raised:
+        patience.bear(CannotConnect("x"))
+    assert raised.value is said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import socket
@@ -222,6 +223,7 @@ def test_loop_that_is_late() -> None:
 
 
 def test_this_process(descriptors: Callable[[], int]) -> None:
+    gc.collect()  # what other tests have left may have some open until then
     process = ThisProcess()
     before = process.figures()
     assert "memory" not in before
