@@ -21,7 +21,7 @@ from tcpdl.ports import Port, endpoint, named
 from tcpdl.serve import ServeOptions
 from tcpdl.server.activation import ECHO, FILES, TLS
 from tcpdl.server.certificate import BadCertificate, Credentials
-from tcpdl.server.listening import CannotListen
+from tcpdl.server.listening import CannotListen, check_interface
 from tcpdl.server.self_signed import NAME, state_folder
 from tcpdl.service import advised
 from tcpdl.wire.text import visible
@@ -129,6 +129,12 @@ def _warnings(options: CheckOptions, credentials: Credentials | None) -> Iterato
     for name, folder in _written_in(options):
         if not os.path.isdir(folder):
             yield f"{name}: there is no folder {folder}; it has to be there when the daemon starts"
+    # Nor need addresses be there before the network is.
+    for interface in {port.interface: None for port in named(options) if port.interface}:
+        try:
+            check_interface(interface)
+        except CannotListen as error:
+            yield f"{error}; it has to be one when the daemon starts"
     if credentials is not None:
         yield from credentials.complaints
     secrets = [options["link-key"], *options.get("credCheckers", ())]

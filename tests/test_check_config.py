@@ -74,6 +74,24 @@ def test_what_would_be_served(check: Check, folder: Path) -> None:
     ]
 
 
+def test_addresses_that_are_not_there(check: Check, folder: Path) -> None:
+    """Yet: it is worth a warning."""
+    make().write(folder)
+    said = check(
+        "port = 8080\ninterface = 'eth0'\nlisten = ['tls:1:interface=198.51.100.1']\n"
+        "tls-cert = 'server.pem'\ntls-key = 'server-key.pem'\n"
+    )
+    assert said.status == 0
+    assert "  on port 8080 of eth0" in said.out
+    first, second = said.err
+    assert first.startswith("warning: 'eth0' is no address of this machine: ")
+    assert first.endswith("; it has to be one when the daemon starts")
+    assert second == (
+        "warning: 198.51.100.1 is no address of this machine; it has to be one when the daemon "
+        "starts"
+    )
+
+
 def test_the_least(check: Check) -> None:
     said = check("")
     assert (said.status, said.err) == (0, [])

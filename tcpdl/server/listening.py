@@ -75,14 +75,7 @@ def bind(interface: str | None, port: int) -> socket.socket:
     on the same socket, IPv4. Raises `CannotListen`.
     """
     if interface is not None:
-        try:
-            found = socket.getaddrinfo(
-                interface, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-        except (OSError, UnicodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no host name"
-            raise CannotListen(f"{interface!r} is no address of this machine: {why}") from None
-        return _bind(found[0][0], found[0][4])
+        return _bind(*_find(interface, port))
     if _has_ipv6():
         return _bind(socket.AF_INET6, ("::", port))
     return _bind(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - every address is what was asked
@@ -107,6 +100,28 @@ def bind_several(interface: str | None, port: int, count: int) -> list[socket.so
     if found:
         socks.pop(0).close()
     return socks
+
+
+def check_interface(interface: str) -> None:
+    """Raise `CannotListen` if `interface`, as `bind` has it, is no address of this machine now."""
+    family, address = _find(interface, 0)
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise CannotListen(_why_not(error, address)) from None
+
+
+def _find(interface: str, port: int) -> tuple[int, Any]:
+    """The family of addresses, and the address in it. Raises `CannotListen`."""
+    try:
+        found = socket.getaddrinfo(
+            interface, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no host name"
+        raise CannotListen(f"{interface!r} is no address of this machine: {why}") from None
+    return found[0][0], found[0][4]
 
 
 def _has_ipv6() -> bool:
