@@ -114,9 +114,6 @@ class Echo(LingeringProtocol):
             self._send_the_rest()
 
     def _last_received(self, data: bytes) -> None:
-        if self._finishing:
-            self.discard(data)
-            return
         Echo.dataReceived(self, data)
         if not unread(self.transport):
             self._send_the_rest()
@@ -127,6 +124,7 @@ class Echo(LingeringProtocol):
         self._send_the_rest()
 
     def _send_the_rest(self) -> None:
+        self.dataReceived = self.discard  # type: ignore[method-assign]
         self.transport.unregisterProducer()
         if self._held:
             self.transport.write(self._held if self.factory.reply is None else self.factory.reply)

@@ -278,6 +278,23 @@ def test_an_echo_is_brought_to_its_end(unread: bytes, server: Ending, connect: C
     assert over == [None]
 
 
+def test_an_echo_that_ends_takes_nothing_more(server: Ending, connect: Connect) -> None:
+    """However much comes while the client is still to take what it was sent before."""
+    protocol = EchoFactory(server.deadlines).buildProtocol(None)
+    connection = connect(protocol=protocol, clock=server.clock, sndbuf=1)
+    said = 0
+    while not connection.transport.unsent:
+        connection.say(b"x" * 100)
+        said += 100
+    server.end()
+    left = connection.transport.unsent
+    for _ in range(100):
+        connection.say(b"y" * 100)
+    assert connection.transport.unsent == left
+    assert connection.drain(to_the_end=True) == b"x" * said
+    connection.transport.abortConnection()
+
+
 # The port.
 
 
