@@ -66,7 +66,7 @@ class _TlsSpeaking(FileSending):
             return main.CONNECTION_LOST
         session = self._session
         if session is None:
-            if data and data[0] == HELLO:
+            if data and data[0] == HELLO and not self._no_more:  # else, nothing can be answered
                 session = self._begin()
             else:
                 self.doRead = super().doRead  # type: ignore[method-assign]

@@ -151,6 +151,19 @@ def test_a_slow_first_byte(server: Front, log: Log) -> None:
     assert log.told[-1] == "127.0.0.1:1 -: timeout 0, it sent nothing in time"
 
 
+def test_a_handshake_that_begins_too_late(server: Front, log: Log) -> None:
+    """Nor does anybody tell of one, or wait for it: the end of the connection is on its way."""
+    client = connect_to(server)
+    server.wait(REQUEST_SECONDS + 1)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.shake()
+    client.connection.say(b"no TLS")
+    assert client.hear() == b""
+    assert log.told == ["127.0.0.1:1 -: timeout 0, it sent nothing in time"]
+    client.connection.half_close()
+    assert not client.transport.connected
+
+
 @pytest.mark.parametrize("said", [b"small\n", GET, get("/small")])
 def test_without_tls(said: bytes, server: Front) -> None:
     connection = server.front(tls=lambda: CONTEXT)
