@@ -120,6 +120,7 @@ class FrontDoor(LingeringProtocol):
         if self._dialect is not None:
             self._dialect.connectionLost(reason)
         else:
+            self.__dict__.pop("dataReceived", None)  # which refers to us
             super().connectionLost(reason)
 
     def drain(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -255,6 +257,25 @@ def test_what_is_said_too_late_is_not_answered(said: bytes, server: Front, log: 
     assert log.told == ["127.0.0.1:1 -: timeout 0, it sent nothing in time"]
     server.wait(LINGER_SECONDS + 1)
     assert not connection.transport.connected
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01", b"f\n"])
+def test_nothing_is_left_of_a_connection(said: bytes, server: Front) -> None:
+    """Nor is it a collector's to find: port checks are many."""
+    connection = server.front()
+    left = weakref.ref(connection.protocol)
+    if said:
+        connection.say(said)
+    connection.half_close()
+    connection.drain()
+    server.wait(1)
+    assert not connection.transport.connected
+    gc.disable()
+    try:
+        del connection.protocol
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("length", range(1, len(MAGIC)))
