@@ -79,6 +79,7 @@ class DirectTransport:
     """
 
     socket: Any
+    connected: Any
     TLS = False
     bytes_sent = 0
     """Bytes handed to the kernel so far, as they are on the wire."""
@@ -119,14 +120,16 @@ class DirectTransport:
         return super().getPeer()  # type: ignore[misc]
 
     def connectionLost(self, reason: Failure) -> None:
-        """As the base class beside this one."""
+        """As the base class beside this one. It may be called twice: a connection that is aborted
+        may be reset before that has its turn."""
+        connected = self.connected
         try:
             super().connectionLost(reason)  # type: ignore[misc]
         finally:
             place = self.place
             if not isinstance(place, PassedOn):  # whose client is still to be known
                 self.place = None
-            if place is not None:
+            if connected and place is not None:
                 place.leave()
 
     def under_way(self) -> int:

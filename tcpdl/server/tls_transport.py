@@ -204,7 +204,7 @@ class _TlsSpeaking(FileSending):
         super()._half_close()
 
     def connectionLost(self, reason: Failure) -> None:
-        if self._session is not None and not self._session.established:
+        if self.connected and self._session is not None and not self._session.established:
             self._metrics.handshakes_failed += 1
         self.__dict__.pop("doRead", None)  # which refers to us, so that only a collector would help
         if self._queue and isinstance(sending := self._queue[0], Outgoing):

@@ -122,6 +122,17 @@ def test_whose_it_is(cut: int, options: dict[str, Any], world: World) -> None:
     assert peer_name(transport.getPeer()) == "192.0.2.7:1234", "the log may still ask"
 
 
+@pytest.mark.parametrize("said", [LINE, b"PROXY nonsense\r\n"])
+def test_who_is_aborted_and_then_resets_leaves_once(said: bytes, world: World) -> None:
+    connection = world.come()
+    connection.say(said)
+    connection.transport.abortConnection()
+    connection.lose(ConnectionError())
+    world.reactor.clock.advance(1)
+    assert world.counted == {}
+    assert world.crowd.connections == 0
+
+
 def test_an_ipv6_client(world: World) -> None:
     connection = world.come()
     connection.say(b"PROXY TCP6 2001:db8::7 ::1 1234 80\r\n")
