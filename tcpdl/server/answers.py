@@ -36,7 +36,7 @@ from tcpdl.server.outcomes import LOST, outcome_of, why_of
 from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.packing import Packing, with_roots
 from tcpdl.server.pools import Pool
-from tcpdl.server.sending import send_file
+from tcpdl.server.sending import count_written, send_file, until_sent
 from tcpdl.server.transfers import (
     CHANGED,
     COMPLETE,
@@ -169,6 +169,7 @@ class Answers:
                 await self._tree(request, transfer)
             else:
                 await self._pick(request, transfer)
+            await until_sent(connection.transport, transfer)
         except Failed as problem:
             connection.send(Error(request.id, problem.code, str(problem)))
             transfer.end(problem.outcome, str(problem))
@@ -218,8 +219,7 @@ class Answers:
             if count == 0:
                 self._connection.send(info, End(request.id))
             elif count == file.size <= INLINE_MOST and not would_wait(file.fd, count - 1):
-                self._send_small(request.id, file, info)
-                transfer.counted = count
+                self._send_small(request.id, file, info, transfer)
             else:
                 self._connection.send(info)
                 await self._send_chunks(request, held, shift, count, transfer)
@@ -227,7 +227,7 @@ class Answers:
         finally:
             held.close()
 
-    def _send_small(self, number: int, file: File, info: FileInfo) -> None:
+    def _send_small(self, number: int, file: File, info: FileInfo, transfer: Transfer) -> None:
         try:
             data = os.pread(file.fd, file.size, 0)
         except OSError as error:
@@ -237,7 +237,9 @@ class Answers:
         head = native.encode(info) + native.encode(Chunk(number, len(data)))
         hashed = Digest(number, 0, digest.digest(self._algorithm, data))
         tail = native.encode(hashed) + native.encode(End(number))
-        self._connection.transport.write(head + data + tail)
+        transport = self._connection.transport
+        transport.write(head + data + tail)
+        count_written(transport, len(data), transfer, behind=len(tail))
 
     async def _send_chunks(
         self, request: native.Get, held: HeldFile, shift: int, count: int, transfer: Transfer
@@ -331,8 +333,10 @@ class Answers:
                 until = min(at + native.LISTED_MOST, end)
                 found = [await self._one_digest(held, index) for index in range(at, until)]
                 listed = DigestList(request.id, at, tuple(found))
-                self._connection.send(listed._replace(seal=self._hash(listed.unsealed)))
-                transfer.counted += sum(map(len, found))
+                seal = self._hash(listed.unsealed)
+                self._connection.send(listed._replace(seal=seal))
+                count = sum(map(len, found))
+                count_written(self._connection.transport, count, transfer, behind=len(seal))
                 at = until
                 if at < end:  # all may be known, and there may be very many
                     await self._connection.drained()
@@ -397,14 +401,12 @@ class Answers:
                 try:
                     connection.send(Pack(number, packed))
                     del packed  # the transport has it
-                    transfer.counted += count
+                    count_written(transport, count, transfer)
                     parts += 1
                     await connection.room()
                 finally:
                     self._packs.give(address, count)
-        except BaseException as problem:
-            if isinstance(problem, Gone):
-                transfer.take_back(transport)
+        except BaseException:
             # A thread may still be at it; the walk ends when that is done.
             if ready is not None:
                 ready.addBoth(lambda _: packs.close())

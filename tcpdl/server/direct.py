@@ -90,6 +90,11 @@ class DirectTransport:
     waiting = 0
     """Bytes that are not in the kernel's hands yet, those of files and all."""
 
+    def written(self, count: int, behind: int = 0) -> Any:
+        """The last `count` bytes that were written, but for some `behind` them, where bytes are
+        `unsent`: a Deferred that fires once all are in the kernel's hands (`outgoing.Written`)."""
+        raise NotImplementedError
+
     held = False
     """The server keeps it from sending, by a limit of rate (`server.shaping`), or since a disk has
     still to bring the next bytes: that nothing goes is not the doing of the peer."""

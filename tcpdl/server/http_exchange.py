@@ -17,6 +17,7 @@ from tcpdl.content.source import Source
 from tcpdl.server.crowd import Address
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import address_of
+from tcpdl.server.sending import count_written, has_unsent
 from tcpdl.server.transfers import (
     ABSENT,
     COMPLETE,
@@ -218,14 +219,18 @@ class Exchange:
         return self.transfer
 
     def note(self, status: int, count: int) -> None:
-        """The request was answered, with `count` bytes of content."""
+        """The request was answered, with `count` bytes of content, which were written last."""
         outcome = COMPLETE if status < 300 else _OUTCOMES.get(status, MALFORMED)
-        transfer, request = self.transfer, self.request
-        if transfer is not None:
-            transfer.status, transfer.counted, transfer.user = status, count, self.user
-            transfer.end(outcome, self.why)
+        request, connection = self.request, self.connection
+        if self.transfer is not None or has_unsent(self.transport):
+            transfer = self.begin()
+            transfer.status, transfer.user = status, self.user
+            written = count_written(self.transport, count, transfer)
+            if written is None:
+                transfer.end(outcome, self.why)
+            else:
+                written.addCallback(self._has_sent, transfer, outcome)
             return
-        connection = self.connection
         connection.factory.transfers.once(
             outcome,
             "http",
@@ -239,6 +244,13 @@ class Exchange:
             request.fields.get(b"user-agent"),
             self.why,
         )
+
+    def _has_sent(self, left: int, transfer: Transfer, outcome: str) -> None:
+        """All of an answer that had to wait is sent, but for what is `left`."""
+        if left:
+            transfer.end(self.connection.lost_as)
+        else:
+            transfer.end(outcome, self.why)
 
     async def until(self, work: Deferred[Any]) -> Any:
         """What our own `work` comes to. Raises `Gone` if the client does not wait for it."""

@@ -25,7 +25,7 @@ from tcpdl.server.http_exchange import Exchange, Fields, Work, refusal_of
 from tcpdl.server.outcomes import LOST, outcome_of, why_of
 from tcpdl.server.outgoing import FileCutShort
 from tcpdl.server.pools import Pool
-from tcpdl.server.sending import send_file
+from tcpdl.server.sending import count_written, send_file, until_sent
 from tcpdl.server.transfers import COMPLETE
 from tcpdl.server.working import Workers
 from tcpdl.web import archives, fields, listing, page, sums
@@ -236,7 +236,6 @@ class FolderAnswers:
             await stream.run()
         except (*LOST, FileCutShort, OSError, FileEnded, ChangedWhileRead) as problem:
             # What is broken off must not look whole, so the connection ends in a reset.
-            transfer.take_back(exchange.transport)
             transfer.end(outcome_of(problem, exchange.connection.lost_as), why_of(problem))
             raise Gone from None
         transfer.end(COMPLETE)
@@ -320,6 +319,7 @@ class _Stream:
             ready.addBoth(self._give_up)  # at once, unless a thread is still at it
         if self._chunked:
             exchange.transport.write(b"0\r\n\r\n")
+        await until_sent(exchange.transport, self._transfer)
 
     def _next(self) -> Deferred[None]:
         """Have a thread make the next piece. Until it is taken it is ours, whoever waits for it."""
@@ -336,9 +336,11 @@ class _Stream:
 
     def _write(self, piece: bytes) -> None:
         if piece:
+            transport = self._exchange.transport
             whole = b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
-            self._exchange.transport.write(whole)
-            self._transfer.counted += len(piece)
+            transport.write(whole)
+            behind = 2 if self._chunked else 0
+            count_written(transport, len(piece), self._transfer, behind=behind)
 
     async def _send(self, content: Content) -> None:
         exchange = self._exchange

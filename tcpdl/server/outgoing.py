@@ -6,12 +6,15 @@ Imports Twisted, and `server.transfers` for what becomes of it.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ITCPTransport
+from twisted.python.failure import Failure
 
 from tcpdl.server.transfers import FAILED
 
@@ -74,3 +77,70 @@ class Outgoing(Deferred[int]):
     def cut_short(self, why: str, outcome: str = FAILED) -> FileCutShort:
         """What it fails with if no more of it can be sent."""
         return FileCutShort(self.sent, self.end - self.start, why, outcome)
+
+
+class Written(Outgoing):
+    """Bytes that were written and have to wait; in the queue, nothing of a file, behind them. It
+    fires with how many bytes were left before it: 0, unless the connection was lost."""
+
+    def __init__(self, count: int, behind: int, transport: Any, queue: Queue) -> None:
+        """The last `count` bytes that were written to `transport` but for some `behind` them, which
+        it waits for as well; it is to stand in the `queue`."""
+        super().__init__(-1, 0, 0, lambda _: None)
+        self._count = count
+        self._behind = behind
+        self._transport = transport
+        self._queue: Queue | None = queue
+        self._left = 0
+
+    @property
+    def left(self) -> int:
+        """Bytes that are still to be sent before it fires."""
+        if self._queue is None:
+            return self._left
+        left: int = self._transport.waiting
+        for one in reversed(self._queue):
+            if one is self:
+                break
+            left -= len(one) if isinstance(one, bytes) else one.end - one.offset
+        return left
+
+    @property
+    def sent(self) -> int:
+        """Bytes of these that are in the kernel's hands."""
+        return max(self._count - max(self.left - self._behind, 0), 0)
+
+    def settle(self, left: int) -> None:
+        """So many are left, and none of them is sent any more."""
+        self._left, self._queue, self._transport = left, None, None
+
+    def callback(self, left: int) -> None:  # type: ignore[override]
+        self.settle(left)
+        super().callback(left)
+
+
+Queue = deque[Outgoing | bytes]
+"""What is to be sent: files, and the bytes that were written after them."""
+
+
+def holds_file(queue: Queue) -> bool:
+    """Whether anything of a file is in `queue`."""
+    return any(type(one) is Outgoing for one in queue)
+
+
+def settle(queue: Queue) -> None:
+    """The connection of `queue` is lost: what was sent is sent."""
+    for item in queue:
+        if isinstance(item, Written):
+            item.settle(item.left)
+
+
+def give_up(queue: Queue, reason: Failure) -> None:
+    """Have all that was in `queue`, and is settled, know that the connection was lost."""
+    for item in queue:
+        if isinstance(item, Written):
+            item.callback(item.left)
+        elif isinstance(item, Outgoing) and not item.called:  # one may be cancelled
+            # Not what `reason` holds, one for all: what is raised keeps its frames.
+            kind: Any = reason.check(ConnectionAborted, ConnectionDone) or ConnectionLost
+            item.errback(kind())

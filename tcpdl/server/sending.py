@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
@@ -41,6 +42,39 @@ def send_file(
         sending.start()
     done: Deferred[int] = sending
     return done
+
+
+def has_unsent(transport: Any) -> bool:
+    """Whether some of what was written to `transport` has to wait, as far as can be told."""
+    ours = direct(transport)
+    return ours is not None and ours.unsent > 0 and bool(ours.connected)
+
+
+def count_written(
+    transport: Any, count: int, transfer: Transfer, *, behind: int = 0
+) -> Deferred[int] | None:
+    """The last `count` bytes that were written to `transport`, but for some `behind` them, are a
+    part of `transfer`.
+
+    Returns nothing if all are in the kernel's hands; else what fires once they are, with 0, or
+    with how many were left when the connection was lost. Of a transport that is not ours, what is
+    written counts as sent.
+    """
+    if not has_unsent(transport):
+        transfer.counted += count
+        return None
+    written: Any = transport.written(count, behind)
+    transfer.watch(written)
+    waited_for: Deferred[int] = written
+    return waited_for
+
+
+async def until_sent(transport: Any, transfer: Transfer) -> None:
+    """Wait until all of `transfer`, which was written, is in the kernel's hands. Raises
+    `ConnectionLost`."""
+    written = count_written(transport, 0, transfer)
+    if written is not None and await written:
+        raise ConnectionLost
 
 
 @implementer(IPullProducer)

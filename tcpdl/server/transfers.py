@@ -71,7 +71,7 @@ _log = Logger()
 
 
 class Sending(Protocol):
-    """A file on its way out, or a run of it: a Deferred that fires when it is done with."""
+    """A file on its way out, a run of it, or bytes: a Deferred that fires when it is done with."""
 
     called: bool
     """It has fired."""
@@ -191,11 +191,6 @@ class Transfer:
             self._sending.remove(sending)
             self.counted += sending.sent
         return result
-
-    def take_back(self, transport: Any) -> None:
-        """What was counted when it was written, and is in the buffer of `transport`, was not
-        sent."""
-        self.counted -= min(self.counted, getattr(transport, "unsent", 0))
 
     def settle(self) -> None:
         """Nothing more is counted."""

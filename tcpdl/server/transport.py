@@ -24,14 +24,14 @@ from typing import Any
 
 from twisted.internet import main, tcp, unix
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tcpdl.server import sockets
+from tcpdl.server import outgoing, sockets
 from tcpdl.server.direct import DirectTransport
 from tcpdl.server.metrics import Metrics
-from tcpdl.server.outgoing import FileCutShort, IFileTransport, Outgoing
+from tcpdl.server.outgoing import FileCutShort, IFileTransport, Outgoing, Queue, Written
 from tcpdl.server.peer import network
 from tcpdl.server.shaping import Shaper, Share
 from tcpdl.server.transfers import CHANGED
@@ -49,7 +49,7 @@ _PEER_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT, er
 SendFile = Callable[[int, int, int, int], int]
 """The signature of `os.sendfile(out_fd, in_fd, offset, count)`."""
 
-_NOTHING: deque[Outgoing | bytes] = deque(maxlen=0)
+_NOTHING: Queue = deque(maxlen=0)
 """The queue of all connections that sent no file yet: an empty deque takes 600 bytes."""
 
 
@@ -215,6 +215,12 @@ class FileSending(DirectTransport, tcp.Server):
         files = (one.end - one.offset for one in self._queue if isinstance(one, Outgoing))
         return self.unsent + sum(files)
 
+    def written(self, count: int, behind: int = 0) -> Written:
+        if self._queue is _NOTHING:
+            self._queue = deque()
+        self._queue.append(written := Written(count, behind, self, self._queue))
+        return written
+
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """As the base class; one that comes while much is to be sent is paused at once."""
         super().registerProducer(producer, streaming)
@@ -256,7 +262,7 @@ class FileSending(DirectTransport, tcp.Server):
             return problem
         self._queue.popleft()
         self._move_bytes()
-        if not self._queue:
+        if not (isinstance(sending, Written) or outgoing.holds_file(self._queue)):
             self.reset_if_lost(False)
         sending.callback(sending.end - sending.start)
         if self._queue or self._held or self._aborted or not self.connected:
@@ -417,6 +423,7 @@ class FileSending(DirectTransport, tcp.Server):
         super().abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:
+        outgoing.settle(self._queue)
         queue, self._queue = self._queue, _NOTHING
         if self._share is not None:
             self._share.leave()
@@ -426,11 +433,7 @@ class FileSending(DirectTransport, tcp.Server):
         try:
             super().connectionLost(closing)
         finally:
-            for item in queue:
-                if isinstance(item, Outgoing) and not item.called:  # one may be cancelled
-                    # Not what `reason` holds, one for all: what is raised keeps its frames.
-                    kind: Any = reason.check(ConnectionAborted, ConnectionDone) or ConnectionLost
-                    item.errback(kind())
+            outgoing.give_up(queue, reason)
 
 
 @implementer(IFileTransport)
