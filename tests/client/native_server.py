@@ -29,6 +29,7 @@ from tcpdl.wire.native import (
     Message,
     ProtocolError,
 )
+from tests.client.silence import Hearing
 
 SECONDS = 60.0
 MTIME = 1_600_000_000_123_456_789
@@ -122,6 +123,7 @@ class NativeServer:
         self.threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        self.hearing = Hearing(self._listener)
         self._closed = False
         self._start(self._accept)
 
@@ -178,6 +180,7 @@ class NativeServer:
     def close(self) -> None:
         """Stop, and wait for all threads."""
         self.hang_up()
+        self.hearing.close()
         for thread in self.threads:
             thread.join(SECONDS)
             assert not thread.is_alive()
@@ -306,7 +309,7 @@ class _Connection:
     def _converse(self) -> None:
         incoming = Incoming(State.REQUESTS)
         algorithm = 0
-        while data := self._sock.recv(65536):
+        while data := self._server.hearing.recv(self._sock):
             incoming.feed(self._heard(data))
             while (request := self._next(incoming)) is not None:
                 if isinstance(request, Login):
@@ -379,12 +382,12 @@ class _Connection:
         if how is Ending.RESET:
             _reset(self._sock)
         elif how is Ending.STALL:
-            while self._sock.recv(65536):
+            while self._server.hearing.recv(self._sock):
                 pass
         else:
             self._sock.shutdown(socket.SHUT_WR)
             with suppress(OSError):
-                while self._sock.recv(65536):
+                while self._server.hearing.recv(self._sock):
                     pass
         raise _Ended
 

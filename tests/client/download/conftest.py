@@ -41,6 +41,11 @@ def some(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+HANGS = 20.0
+FOREVER = 1e9
+"""Seconds."""
+
+
 class Hangs(AssertionError):
     """Nothing came for long, or nothing more will."""
 
@@ -129,16 +134,17 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Raises in the thread that waits for a download if nothing comes for some 0.7 seconds."""
+    """Raises in the thread that waits for a download if nothing comes for long."""
     monkeypatch.setattr("tcpdl.client.crew.TICK", 0.01)
     honest = Growth.wants_another
-    seen = [-1, 0]
+    seen = [-1, 0.0]
 
     def wants_another(
         self: Growth, now: float, cpu: float, received: int, left: int, working: int
     ) -> bool:
-        seen[:] = [received, seen[1] + 1 if received == seen[0] else 0]
-        if seen[1] > 70:
+        if received != seen[0]:
+            seen[:] = [received, now]
+        if now - seen[1] > HANGS:
             raise Hangs
         return honest(self, now, cpu, received, left, working)
 
@@ -147,7 +153,8 @@ def _no_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many connections as are allowed, at once; each asks for little at a time."""
+    """As many connections as are allowed, at once; each asks for little at a time, and none is
+    taken for slow."""
 
     def wants_another(
         self: Any, now: float, cpu: float, received: int, left: int, working: int
@@ -157,3 +164,5 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Growth, "wants_another", wants_another)
     monkeypatch.setattr(crew, "FIRST_SPAN", 2 * CHUNK)
     monkeypatch.setattr(crew, "SPAN_MOST", 2 * CHUNK)
+    monkeypatch.setattr(crew, "USELESS_AFTER", FOREVER)
+    monkeypatch.setattr(crew, "SLOW_AFTER", FOREVER)

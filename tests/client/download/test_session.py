@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpdl.client import inlet
-from tcpdl.client.errors import ConnectionBroken, NothingThere, OtherDialect
+from tcpdl.client.errors import ConnectionBroken, NothingThere, OtherDialect, Silent
 from tcpdl.client.inlet import LOW_WATER, low_water
 from tcpdl.client.session import Session
 from tcpdl.client.ways import Ways
@@ -29,6 +29,7 @@ from tests.client.native_server import (
     Piece,
     Pieces,
 )
+from tests.client.silence import Hearing
 
 LONG = 40 * CHUNK
 
@@ -92,6 +93,35 @@ def test_interrupted_from_another_thread(server: NativeServer) -> None:
             session.next()
         timer.join()
     session.interrupt()  # of no effect once it is closed
+
+
+def test_a_server_is_waited_for_however_slow_its_machine_is(
+    server: NativeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the servers that are for tests: timeouts of those would be a matter of luck."""
+    looked = threading.Event()
+    honest = Hearing.is_silent
+
+    def is_silent(self: Hearing, client: socket.socket) -> bool:
+        silent = honest(self, client)
+        looked.set()
+        return silent
+
+    def late(_asked: Asked, pieces: Pieces) -> Pieces:
+        assert looked.wait(SECONDS)
+        yield from pieces
+
+    monkeypatch.setattr(Hearing, "is_silent", is_silent)
+    server.hook = late
+    server.put(b"f", b"hello")
+    with Session(server.place, Ways(timeout=0.1)) as session:
+        session.ask(lambda number: Get(number, b"f"))
+        assert isinstance(session.next(), FileInfo)
+        while not isinstance(message := session.next(), End):
+            if isinstance(message, Chunk):
+                session.take(message.length)
+        with pytest.raises(Silent):
+            session.next()
 
 
 def test_run_that_breaks_off(server: NativeServer) -> None:

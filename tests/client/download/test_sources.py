@@ -235,7 +235,10 @@ def test_breaks_now_and_then(
     assert fetch.path.read_bytes() == data
 
 
-def test_silent_one_is_not_waited_for(server: NativeServer, serving: Start, fetch: Fetch) -> None:
+def test_silent_one_is_not_waited_for(
+    server: NativeServer, serving: Start, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tcpdl.client.crew.USELESS_AFTER", 0.05)
     data = some(SIZE)
     other = serving()
     other.cuts = [(0, Ending.STALL)]
@@ -271,7 +274,7 @@ def test_sends_half_a_chunk_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It gives up a chunk, and writes to it once the other server's is in its place."""
-    monkeypatch.setattr("tcpdl.client.crew.FIRST_SPAN", 64 * CHUNK)
+    monkeypatch.setattr("tcpdl.client.crew.FIRST_SPAN", 20 * CHUNK)
     monkeypatch.setattr("tcpdl.client.crew.SPAN_MOST", 32 * CHUNK)
     # What it gives up is for the other, and not for itself to ask for again.
     monkeypatch.setattr("tcpdl.client.worker.ASKED_MOST", 1)
@@ -316,7 +319,7 @@ def test_sends_half_a_chunk_late(
     other.hook = halve
     server.hook = main
     place = other.put(b"f", data)
-    fetch(server.put(b"f", data), sources=[place], connections=2, timeout=2.0)
+    fetch(server.put(b"f", data), sources=[place], connections=2)
     assert fetch.path.read_bytes() == data
 
 

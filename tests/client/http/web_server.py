@@ -12,6 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from tcpdl.client.url import Location
+from tests.client.silence import Hearing
 
 SECONDS = 60.0
 MODIFIED = "Sun, 13 Sep 2020 12:26:40 GMT"
@@ -94,6 +95,7 @@ class WebServer:
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        self._hearing = Hearing(self._listener)
         self._closed = False
         self._start(self._accept)
 
@@ -118,6 +120,7 @@ class WebServer:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.hang_up()
+        self._hearing.close()
         for thread in self.threads:
             thread.join(SECONDS)
             assert not thread.is_alive()
@@ -183,7 +186,7 @@ class WebServer:
         data, left = b"", cut[0] if cut else 1 << 62
         while True:
             while b"\r\n\r\n" not in data:
-                more = sock.recv(65536)
+                more = self._hearing.recv(sock)
                 if not more:
                     return
                 data += more
@@ -221,5 +224,5 @@ class WebServer:
         if how is Ending.RESET:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif how is Ending.STALL:
-            while sock.recv(65536):
+            while self._hearing.recv(sock):
                 pass
