@@ -231,7 +231,7 @@ def test_long_text_that_is_answered_when_it_is_whole(serve: Serve) -> None:
             got += len(data)
         sock.sendall(b"thanks")
 
-    with client(serve(answer), timeout=0.5) as asking:
+    with client(serve(answer)) as asking:
         assert asking.ask(text) == "thanks"
 
 
