@@ -1,4 +1,5 @@
-"""Tests a connection as a whole: hypothesis plays the client, the clock, the disk and the threads.
+"""Tests a connection as a whole: hypothesis plays the client, the clock, the disk, the threads, and
+the end of the daemon.
 
 Whatever they do, in whatever order: nothing unexpected reaches the transport or the log, answers
 come in order and are complete or visibly are not, what is held for the client has a bound, and the
@@ -29,6 +30,7 @@ from hypothesis.stateful import (
 from twisted.internet.error import ConnectionLost
 
 from tcpdl.server.answering import UNSENT_MOST
+from tcpdl.server.draining import CUT_SECONDS, DRAIN_SECONDS, Draining
 from tcpdl.server.http import Http
 from tcpdl.server.native import PENDING_MOST, Native
 from tcpdl.server.raw import Raw
@@ -113,6 +115,8 @@ class Played(RuleBasedStateMachine):
         self.heard = Incoming(State.ANSWER)
         self.read_so_far = 0
         self.disturbed = False  # by what may keep an answer from being whole
+        self.draining = Draining(self.server.clock, self.server.deadlines)
+        self.over: list[None] | None = None  # once the daemon ends; has an element when it is over
         if speaks == "native":
             self.send(HELLO)
 
@@ -236,6 +240,17 @@ class Played(RuleBasedStateMachine):
             file.write(LARGE)
             file.truncate(size)
 
+    @rule(seconds=st.sampled_from([0.0, 5.0, DRAIN_SECONDS]))
+    def end_the_daemon(self, seconds: float) -> None:
+        """Once, and whoever asks again is in a hurry."""
+        self.disturbed = True
+        if self.over is None:
+            self.over = []
+            self.draining.begin(seconds, ()).addCallback(self.over.append)
+        else:
+            self.draining.hasten(seconds)
+        self.turns()
+
     def turns(self) -> None:
         """What the reactor does until there is nothing more to do."""
         transport = self.connection.transport
@@ -316,12 +331,14 @@ class Played(RuleBasedStateMachine):
             assert self.bodies == self.expected
             assert self.answered == self.asked
         waited = 0.0
-        while self.open and waited < SECONDS_MOST:
+        most = SECONDS_MOST if self.over is None else DRAIN_SECONDS + CUT_SECONDS
+        while self.open and waited < most:
             self.server.wait(10)
             self.turns()
             waited += 10
         assert not self.open
         assert len(self.server.deadlines) == 0
+        assert self.over in (None, [None])
         assert not self.connection.reactor.writers
         self.nothing_unexpected()
 
