@@ -48,6 +48,8 @@ class Echo(LingeringProtocol):
         reset_if_lost(self.transport, False)  # an echo has no end to be mistaken
         self._silent_since = self._began = self.deadlines.now()
         self._rest()
+        if self.deadlines.draining:
+            self.drain()  # it waited to be accepted, and comes too late to be told
 
     def dataReceived(self, data: bytes) -> None:
         self.deadlines.metrics.echoed += len(data)

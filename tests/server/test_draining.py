@@ -278,6 +278,23 @@ def test_an_echo_is_brought_to_its_end(unread: bytes, server: Ending, connect: C
     assert over == [None]
 
 
+def test_an_echo_that_is_accepted_while_the_daemon_ends(server: Ending, connect: Connect) -> None:
+    """Who waits at a port comes in several turns; nobody tells those of the later ones."""
+    accepted: Deferred[None] = Deferred()
+    over = server.end(closing=accepted)
+    connection = connect("tcp", clock=server.clock)
+    connection.peer.sendall(b"hello")
+    protocol = EchoFactory(server.deadlines).buildProtocol(None)
+    connection.transport.protocol = protocol
+    protocol.makeConnection(connection.transport)
+    accepted.callback(None)
+    connection.read()
+    assert connection.drain(to_the_end=True) == b"hello"
+    connection.half_close()
+    gone(connection, server)
+    assert over == [None]
+
+
 def test_an_echo_that_ends_takes_nothing_more(server: Ending, connect: Connect) -> None:
     """However much comes while the client is still to take what it was sent before."""
     protocol = EchoFactory(server.deadlines).buildProtocol(None)
