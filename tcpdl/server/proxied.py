@@ -109,7 +109,8 @@ class Proxied(PassedOn):
             data = sock.recv(HEADER_MOST, socket.MSG_PEEK)
             if not data:
                 return main.CONNECTION_DONE
-            sock.recv(self._incoming.feed(data))
+            taken = sock.recv(self._incoming.feed(data))
+            self._accepting.deadlines.metrics.received += len(taken)
         except BlockingIOError:
             return None
         except OSError:

@@ -82,6 +82,7 @@ class World:
             host=host,
             clock=self.reactor.clock,
             shaper=self.shaper,
+            metrics=self.deadlines.metrics,
             **options,
         )
         door.bind(connection.transport)
@@ -110,6 +111,7 @@ def test_whose_it_is(cut: int, options: dict[str, Any], world: World) -> None:
     for at in range(0, len(said), cut):
         connection.say(said[at : at + cut])
     assert connection.protocol.data == b"name\n"
+    assert world.deadlines.metrics.received == len(said)
     transport = connection.transport
     assert peer_name(transport.getPeer()) == "192.0.2.7:1234"
     assert world.counted == {FOUR_KEY: 1}
