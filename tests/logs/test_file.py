@@ -20,6 +20,12 @@ SECONDS = 60.0
 Begin = Callable[..., LineFile]
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is given up since the thread that writes has not had its turn yet."""
+    monkeypatch.setattr(module, "LAST_SECONDS", SECONDS)
+
+
 @pytest.fixture
 def said() -> list[str]:
     return []
@@ -46,11 +52,12 @@ def begin(path: Path, said: list[str]) -> Iterator[Begin]:
 
 
 def settle(file: LineFile) -> None:
-    """Return once all was written that was handed over."""
+    """Return once all was done that was to be, and the thread has nothing left to do."""
     done = threading.Event()
     while not done.wait(0.001):
         with file._condition:
-            if not file._size and not file._anew:
+            rests = file._thread is None or file._condition._waiters  # type: ignore[attr-defined]
+            if rests and not file._size and not file._anew:
                 done.set()
 
 
