@@ -284,7 +284,7 @@ def test_an_echo_that_is_accepted_while_the_daemon_ends(server: Ending, connect:
     over = server.end(closing=accepted)
     connection = connect("tcp", clock=server.clock)
     connection.peer.sendall(b"hello")
-    protocol = EchoFactory(server.deadlines).buildProtocol(None)
+    protocol: Any = EchoFactory(server.deadlines).buildProtocol(None)
     connection.transport.protocol = protocol
     protocol.makeConnection(connection.transport)
     accepted.callback(None)
