@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from tcpdl.server.deadlines import Deadlines
 from tcpdl.server.direct import encrypted, reset_if_lost, unread
-from tcpdl.server.lingering import LingeringProtocol
+from tcpdl.server.lingering import LAST_SECONDS, LingeringProtocol
 from tcpdl.server.peer import peer_name
 from tcpdl.server.transfers import COMPLETE, MALFORMED, TIMEOUT, Transfers
 from tcpdl.wire.recognise import http_request, target_began
@@ -87,6 +87,9 @@ class Echo(LingeringProtocol):
         if self._finishing:
             super().overdue()
             return
+        if self.deadlines.draining and not unread(self.transport):
+            self._send_the_rest()
+            return
         now = self.deadlines.now()
         sent = getattr(self.transport, "bytes_sent", 0)
         if sent > self._seen:
@@ -112,6 +115,8 @@ class Echo(LingeringProtocol):
             super().drain()
         elif unread(self.transport):
             self.dataReceived = self._last_received  # type: ignore[method-assign]
+            # All of it may be a PROXY header, or a part of a record of TLS.
+            self.deadlines.set(self, LAST_SECONDS)
         else:
             self._send_the_rest()
 

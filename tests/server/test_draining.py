@@ -13,6 +13,7 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from tcpdl.server.accepting import AT_ONCE
+from tcpdl.server.deadlines import GRAIN
 from tcpdl.server.draining import Draining
 from tcpdl.server.echo import EchoFactory
 from tcpdl.server.lingering import ACK_SECONDS, LAST_SECONDS
@@ -290,6 +291,20 @@ def test_an_echo_that_is_accepted_while_the_daemon_ends(server: Ending, connect:
     accepted.callback(None)
     connection.read()
     assert connection.drain(to_the_end=True) == b"hello"
+    connection.half_close()
+    gone(connection, server)
+    assert over == [None]
+
+
+def test_an_echo_to_which_nothing_was_said_but_for_others(server: Ending, connect: Connect) -> None:
+    """What is unread when the daemon ends may be a header of a proxy, which is taken off."""
+    protocol = EchoFactory(server.deadlines).buildProtocol(None)
+    connection = connect("tcp", protocol=protocol, clock=server.clock)
+    connection.peer.sendall(b"PROXY UNKNOWN\r\n")
+    over = server.end()
+    connection.transport.socket.recv(100)
+    server.wait(LAST_SECONDS + GRAIN)
+    assert connection.drain(to_the_end=True) == b""
     connection.half_close()
     gone(connection, server)
     assert over == [None]
