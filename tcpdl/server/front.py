@@ -82,6 +82,7 @@ class FrontDoor(LingeringProtocol):
         self.deadlines.set(self, HANDSHAKE_SECONDS)
 
     def handshake_failed(self, why: str) -> None:
+        self._shaking = False
         self._tell(NO_TLS, why)
 
     def handshakeCompleted(self) -> None:
@@ -120,6 +121,8 @@ class FrontDoor(LingeringProtocol):
         if self._dialect is not None:
             self._dialect.connectionLost(reason)
         else:
+            if self._shaking:
+                self.handshake_failed("the connection was lost")
             self.__dict__.pop("dataReceived", None)  # which refers to us
             super().connectionLost(reason)
 
@@ -133,7 +136,7 @@ class FrontDoor(LingeringProtocol):
         if self._finishing:
             super().overdue()
         elif self._shaking:
-            self._tell(NO_TLS, "it did not finish the TLS handshake in time")
+            self.handshake_failed("it did not finish the TLS handshake in time")
             self.deadlines.metrics.missed["handshake"] += 1
             self.transport.abortConnection()
         elif self._head:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tcpdl.server.deadlines import GRAIN
 from tcpdl.server.front import HANDSHAKE_SECONDS
 from tcpdl.wire.native import Get, encode
 from tests.certificates import client_context, server_context
-from tests.server.conftest import REQUEST_SECONDS, Connect, Log
+from tests.server.conftest import REQUEST_SECONDS, Connect, Connection, Log
 from tests.server.front import Front
 from tests.server.http_client import get
 from tests.server.native_client import HELLO
@@ -134,6 +134,23 @@ def test_a_slow_handshake(bytes_a_second: int, server: Front, log: Log) -> None:
     assert log.told == ["127.0.0.1:1 -: no-tls 0, it did not finish the TLS handshake in time"]
     with pytest.raises(ConnectionResetError):
         client.connection.read_to_end()
+
+
+@pytest.mark.parametrize(
+    ("lose", "why"),
+    [
+        (lambda one: one.half_close(), "it ended the connection"),
+        (lambda one: one.lose(ConnectionLost()), "the connection was lost"),
+    ],
+)
+def test_a_handshake_that_is_broken_off(
+    lose: Callable[[Connection], None], why: str, server: Front, log: Log
+) -> None:
+    """It is told of once, whichever way the client goes."""
+    client = connect_to(server, "tcp")
+    client.connection.say(b"\x16\x03\x01")
+    lose(client.connection)
+    assert log.told == [f"127.0.0.1:1 -: no-tls 0, {why}"]
 
 
 def test_a_slow_first_byte(server: Front, log: Log) -> None:
