@@ -49,8 +49,10 @@ class Reactor(Clock):
 class Base:
     """What a transport of Twisted's does at its end."""
 
+    connected = 1
+
     def connectionLost(self, reason: Failure) -> None:
-        pass
+        self.connected = 0
 
 
 class Transport(DirectTransport, Base):
