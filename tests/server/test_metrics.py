@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import socket
@@ -223,13 +222,13 @@ def test_loop_that_is_late() -> None:
 
 
 def test_this_process(descriptors: Callable[[], int]) -> None:
-    gc.collect()  # what other tests have left may have some open until then
     process = ThisProcess()
     before = process.figures()
     assert "memory" not in before
     process.begin()
     figures = process.figures()
-    assert figures["descriptors"] in range(descriptors() - 3, descriptors() + 3)
+    # More than are open are taken while threads wait in accept(2), as those of other tests may.
+    assert figures["descriptors"] >= descriptors() - 3
     assert figures["memory"] > 1 << 20
     assert 0 < figures["cpu"] == pytest.approx(before["cpu"], abs=1)
     opened = descriptors()
