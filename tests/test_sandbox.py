@@ -16,6 +16,7 @@ import pytest
 
 from tcpdl import landlock
 from tcpdl.sandbox import Needs, folders_above, python_places, restrict
+from tests.descriptors import open_descriptors
 from tests.landlocked import VERSION, FakeCalls, needs_landlock
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -69,7 +70,7 @@ def test_it_takes_few_descriptors(tmp_path: Path) -> None:
             opened.append(len(os.listdir("/dev/fd")))
 
     calls = Counting(7)
-    before = len(os.listdir("/dev/fd"))
+    before = len(open_descriptors())
     restricted_by(calls, tmp_path, read=[str(place) for place in places])
     assert {str(place) for place in places} <= calls.rules.keys()
     assert max(opened) - before == 3  # the root, the rules, and one place
@@ -153,7 +154,7 @@ def test_threads_that_run_already(
 def test_what_cannot_be_given_up_is_said(
     failing: str, error: int, said: str, tmp_path: Path
 ) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     calls = FakeCalls(7, failing, error)
     assert restricted_by(calls, tmp_path) == said
     assert calls.restricted is None

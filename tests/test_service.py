@@ -22,6 +22,7 @@ from tcpdl.content.directory import Symlinks
 from tcpdl.options.serving import DEFAULT_PORT
 from tcpdl.server.listening import CannotListen
 from tcpdl.service import Options, make_daemon, makeService
+from tests.descriptors import open_descriptors
 
 SECONDS = 60
 """After this long, a process that should have ended or answered is taken to hang."""
@@ -434,7 +435,7 @@ def test_a_daemon_that_cannot_be_made_leaves_nothing_open(root: Path, busy: int)
     options = parsed(
         *("--root", str(root), "--interface=127.0.0.1", "--port=0", f"--echo-port={busy}")
     )
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     with pytest.raises(CannotListen):
         make_daemon(options, MemoryReactorClock())
     assert os.listdir("/proc/self/fd") == before

@@ -46,9 +46,10 @@ def _no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_descriptor_leaks() -> Iterator[None]:
     """Fails the test if it leaves a descriptor open; ask for it before any other fixture."""
-    before = sorted(os.listdir("/dev/fd"))
+    before = set(os.listdir("/dev/fd"))
     yield
-    assert sorted(os.listdir("/dev/fd")) == before
+    # There may be fewer: some may have been held by what the collector has found meanwhile.
+    assert set(os.listdir("/dev/fd")) <= before
 
 
 @pytest.fixture

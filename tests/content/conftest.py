@@ -13,9 +13,10 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_leaks() -> Iterator[None]:
-    before = os.listdir("/dev/fd")
+    before = set(os.listdir("/dev/fd"))
     yield
-    assert os.listdir("/dev/fd") == before
+    # There may be fewer: some may have been held by what the collector has found meanwhile.
+    assert set(os.listdir("/dev/fd")) <= before
 
 
 @pytest.fixture(autouse=True)

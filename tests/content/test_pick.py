@@ -11,6 +11,7 @@ import pytest
 from tcpdl.content.directory import Directory, Symlinks
 from tcpdl.wire.names import MAX_NAME, parse_name
 from tcpdl.wire.pack import FILE, LEFT_OUT, LISTED, PACKED_FILE_MOST, Entry, pack
+from tests.descriptors import open_descriptors
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_neither_file_nor_folder(root: Path) -> None:
 
 def test_nothing_is_held_meanwhile(root: Path) -> None:
     directory = Directory(root)
-    before = os.listdir("/dev/fd")
+    before = open_descriptors()
     found = directory.pick(parse_name(b"a"), [b"file", b"absent", b"in"], content_most=10)
     assert isinstance(found, Iterator)
     assert os.listdir("/dev/fd") == before

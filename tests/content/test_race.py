@@ -19,6 +19,7 @@ from tcpdl.content.directory import Directory
 from tcpdl.content.errors import Absent, NotServed, Refused
 from tcpdl.wire.names import parse_name
 from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LISTED, Entry
+from tests.descriptors import open_descriptors
 
 SECONDS = float(os.environ.get("RACE_SECONDS", "2"))
 """How long each test tries. The longer, the smaller the gap that is still found."""
@@ -86,7 +87,7 @@ def outcomes(root: Path, name: bytes) -> Counter[bytes | type[NotServed]]:
     """What came of opening `name` again and again: until time is up, and both the file and a
     refusal have been seen, without which nothing was tried."""
     seen: Counter[bytes | type[NotServed]] = Counter()
-    before = os.listdir("/dev/fd")
+    before = open_descriptors()
     directory = Directory(root)
     safe = parse_name(name)
     end = time.monotonic() + SECONDS

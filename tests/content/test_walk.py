@@ -19,6 +19,7 @@ from tcpdl.content import walking
 from tcpdl.content.directory import Directory, Symlinks
 from tcpdl.wire.names import MAX_NAME, parse_name
 from tcpdl.wire.pack import FILE, FOLDER, LEFT_OUT, LINK, LISTED, Entry, pack
+from tests.descriptors import open_descriptors
 
 MIB = 1 << 20
 
@@ -279,7 +280,7 @@ def test_deep(root: Path) -> None:
         parse_name(b"a/" + entries[-2].name)
         # However deep, so many and no more are open at once.
         directory = Directory(root)
-        before = len(os.listdir("/dev/fd"))
+        before = len(open_descriptors())
         for _ in directory.walk(parse_name(b""), recursive=True, content_most=MIB):
             assert len(os.listdir("/dev/fd")) <= before + 1
         directory.close()
@@ -358,7 +359,7 @@ def test_what_changes_while_a_folder_is_read_again(
 
 def test_closed_early(root: Path) -> None:
     directory = Directory(root)
-    before = os.listdir("/dev/fd")
+    before = open_descriptors()
     entries = directory.walk(parse_name(b""), recursive=True, content_most=MIB)
     assert os.listdir("/dev/fd") == before  # nothing is held before the first one
     for _ in range(7):

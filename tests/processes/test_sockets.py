@@ -19,6 +19,7 @@ from tcpdl.options.daemon import Options
 from tcpdl.processes.sockets import Handed, Shared, adopt_handed, close, open_shared, rest
 from tcpdl.server.adopting import adopt_port
 from tcpdl.server.listening import CannotListen, bind, bind_several
+from tests.descriptors import open_descriptors
 
 reactor: Any = real_reactor
 
@@ -145,7 +146,7 @@ def test_a_port_that_another_daemon_shares_among_its_workers_is_in_use(
 def test_what_was_opened_is_closed_again_if_not_all_can_be(tmp_path: Path) -> None:
     close(*opened(f"--listen=unix:{tmp_path}/first"))  # Twisted keeps a descriptor in reserve
     with socket.create_server(("127.0.0.1", 0)) as busy:
-        before = set(os.listdir("/dev/fd"))
+        before = set(open_descriptors())
         with pytest.raises(CannotListen, match="in use"):
             opened(
                 "--port=0",

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tcpdl.server.addresses import machine_addresses
+from tests.descriptors import open_descriptors
 
 Machine = Callable[..., None]
 
@@ -60,7 +61,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_this_machine() -> None:
-    before = len(os.listdir("/dev/fd"))
+    before = len(open_descriptors())
     addresses = machine_addresses()
     assert len(os.listdir("/dev/fd")) == before
     assert addresses

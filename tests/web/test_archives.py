@@ -26,6 +26,7 @@ from tcpdl.web import left_out as left_out_module
 from tcpdl.web import zip as zip_module
 from tcpdl.web.archives import ChangedWhileRead, Content, TooManyNames
 from tcpdl.wire.names import Name, parse_name
+from tests.descriptors import open_descriptors
 
 MTIME = 1_600_000_000
 TOP = Name(())
@@ -66,7 +67,7 @@ class Node(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_leaks() -> Iterator[None]:
-    before = os.listdir("/dev/fd")
+    before = open_descriptors()
     yield
     assert os.listdir("/dev/fd") == before
 
@@ -548,7 +549,7 @@ def test_given_up_anywhere(root: Path, source: Directory, make: Make) -> None:
     write(root / "a", bytes(LARGE))
     write(root / "b", b"small")
     write(root / "sub/c", bytes(LARGE))
-    before = os.listdir("/dev/fd")
+    before = open_descriptors()
     for count in range(9):
         pieces = make(source, TOP)
         for _, piece in zip(range(count), pieces):  # noqa: B905

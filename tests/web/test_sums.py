@@ -23,6 +23,7 @@ from tcpdl.web import sums as sums_module
 from tcpdl.web.sums import line, sums
 from tcpdl.wire.names import Name, parse_name
 from tcpdl.wire.native import BLAKE3, SHA256
+from tests.descriptors import open_descriptors
 
 TOP = Name(())
 
@@ -50,7 +51,7 @@ needs_blake3 = pytest.mark.skipif(not digest.AVAILABLE & BLAKE3, reason="needs b
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_leaks() -> Iterator[None]:
-    before = os.listdir("/dev/fd")
+    before = open_descriptors()
     yield
     assert os.listdir("/dev/fd") == before
 
@@ -307,7 +308,7 @@ def test_given_up_anywhere(
     monkeypatch.setattr(digests_module, "STEP", 1000)
     write(root / "a", bytes(10))
     write(root / "b", bytes(3000))
-    before = os.listdir("/dev/fd")
+    before = open_descriptors()
     pieces = sums(source, Digests(None), TOP, SHA256)
     for _, _piece in zip(range(count), pieces):  # noqa: B905
         pass
