@@ -19,6 +19,7 @@ from tcpdl.client.ways import Ways
 from tests.client.http.web_server import WebServer
 
 MIB = 1 << 20
+FOREVER = 1e9
 NAME = "file.bin"
 PART = "file.bin.tcpdl-part"
 RECORD = "file.bin.tcpdl-record"
@@ -85,7 +86,8 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many connections as are allowed, at once; each asks for little at a time."""
+    """As many connections as are allowed, at once; each asks for little at a time, and none is
+    taken for slow."""
 
     def wants_another(
         self: Any, now: float, cpu: float, received: int, left: int, working: int
@@ -95,3 +97,5 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Growth, "wants_another", wants_another)
     monkeypatch.setattr(crew, "FIRST_SPAN", MIB)
     monkeypatch.setattr(crew, "SPAN_MOST", MIB)
+    monkeypatch.setattr(crew, "USELESS_AFTER", FOREVER)
+    monkeypatch.setattr(crew, "SLOW_AFTER", FOREVER)

@@ -12,7 +12,7 @@ from tcpdl.client.http import response
 from tcpdl.client.http.connection import FRAMING, Connection
 from tcpdl.client.url import Location
 from tcpdl.client.ways import Ways
-from tests.client.http.web_server import Asked, Ending, Piece, WebServer, chunked, reply
+from tests.client.http.web_server import SECONDS, Asked, Ending, Piece, WebServer, chunked, reply
 
 
 def body_of(connection: Connection) -> bytes:
@@ -100,13 +100,23 @@ def test_answer_that_drips(server: WebServer, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_interrupt(server: WebServer) -> None:
-    server.hook = lambda _: [Ending.STALL]
+    asked = threading.Event()
+
+    def stall(_: Asked) -> Iterable[Piece]:
+        asked.set()
+        return [Ending.STALL]
+
+    def interrupt() -> None:
+        assert asked.wait(SECONDS)
+        connection.interrupt()
+
+    server.hook = stall
     with Connection(server.at("/"), Ways(timeout=20)) as connection:
-        timer = threading.Timer(0.05, connection.interrupt)
-        timer.start()
+        thread = threading.Thread(target=interrupt)
+        thread.start()
         with pytest.raises(ConnectionBroken):
             connection.ask("/a")
-        timer.join()
+        thread.join()
         with pytest.raises(ConnectionBroken):
             connection.ask("/a")
         assert len(server.asked) == 1
@@ -179,9 +189,9 @@ def test_stream_without_a_length_is_not_withheld(
 
     def live(_: Asked) -> Iterable[Piece]:
         yield b"HTTP/1.1 200 OK\r\n\r\n" + bytes(500_000)
-        assert seen[0].wait(5)
+        assert seen[0].wait(SECONDS)
         yield b"tick"
-        assert seen[1].wait(5)
+        assert seen[1].wait(SECONDS)
         yield Ending.FIN
 
     server.hook = live
