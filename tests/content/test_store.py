@@ -274,16 +274,17 @@ def test_locked(folder: Path, monkeypatch: pytest.MonkeyPatch, lock: str) -> Non
     with closing(sqlite3.connect(folder / NAME, isolation_level=None)) as other:
         other.execute(f"BEGIN {lock}")
         with opened(folder) as (store, said):
-            started = time.monotonic()
+            started, now = time.perf_counter(), time.monotonic()
+            monkeypatch.setattr(time, "monotonic", lambda: now)
             for number in range(2000):
                 assert store.get(KEY, 0) in ({}, DIGESTS)
                 store.add(b"%d" % number, 0, {0: b"d" * 32})
-            assert time.monotonic() - started < 5  # it does not wait for each
+            assert time.perf_counter() - started < 60  # it does not wait for each
             assert len(said) == 1
             assert "locked" in said[0]
             other.execute("COMMIT")
             # It is tried again after a while.
-            later = time.monotonic() + store_module.PAUSE_SECONDS
+            later = now + store_module.PAUSE_SECONDS
             monkeypatch.setattr(time, "monotonic", lambda: later)
             assert store.get(KEY, 0) == DIGESTS
             store.add(OTHER, 2, {2048: b"d" * 32})
