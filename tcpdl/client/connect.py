@@ -76,9 +76,6 @@ def first_to_answer(
         try:
             while waiting or selector.get_map():
                 now = time.monotonic()
-                if now >= deadline:
-                    refusals.append(f"no answer within {timeout:g} s")
-                    break
                 if wanted is not None and not wanted():
                     refusals.append("it is not wanted any more")
                     break
@@ -92,7 +89,8 @@ def first_to_answer(
                     next_attempt = now + ATTEMPT_DELAY
                 until = min(deadline, next_attempt) if waiting else deadline
                 until = until if wanted is None else min(until, now + LOOK)
-                for key, _ in selector.select(max(0.0, until - time.monotonic())):
+                ready = selector.select(max(0.0, until - time.monotonic()))
+                for key, _ in ready:
                     sock: Any = key.fileobj
                     selector.unregister(sock)
                     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -101,6 +99,10 @@ def first_to_answer(
                     sock.close()
                     refusals.append(_refusal(key.data, code))
                     next_attempt = 0.0  # do not make the next one wait for a dead one
+                # A process that was stopped meanwhile looks first at what has come.
+                if not ready and time.monotonic() >= deadline:
+                    refusals.append(f"no answer within {timeout:g} s")
+                    break
         finally:
             for key in list(selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]

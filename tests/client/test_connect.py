@@ -217,6 +217,11 @@ def test_none_answers(script: Outcomes, monkeypatch: pytest.MonkeyPatch) -> None
     assert script.open() == []
 
 
+def test_who_was_stopped_past_the_deadline_looks_at_what_has_come(script: Outcomes) -> None:
+    script.answers(v4(1))
+    first_to_answer([v4(1)], 0.0, script).close()
+
+
 @pytest.mark.usefixtures("never_waits")
 def test_refusals_are_named_beside_the_silence(script: Outcomes) -> None:
     script.refuses(v4(1))
