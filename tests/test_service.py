@@ -310,7 +310,10 @@ def test_an_endpoint_in_no_folder_can_be_caught(root: Path) -> None:
 
     with pytest.raises(CannotListen) as problem:
         make_daemon(parsed(f"--root={root}", "--listen=unix:/none/a"), reactor)
-    assert str(problem.value) == "--listen unix:/none/a: there is no folder for the socket; make it"
+    assert (
+        str(problem.value)
+        == "--listen unix:/none/a: there is no folder /none for the socket; make it"
+    )
 
 
 def test_a_busy_unix_socket_can_be_caught(root: Path, tmp_path: Path) -> None:

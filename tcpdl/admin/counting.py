@@ -48,7 +48,6 @@ def _requests(daemon: Daemon) -> Iterator[tuple[str, float]]:
         for outcome, count in outcomes.items():
             yield key("tcpdl_requests_total", dialect=dialect, outcome=outcome), count
     yield "tcpdl_requests_in_progress", len(live)
-    yield "tcpdl_log_lines_lost_total", daemon.lines_lost()
     content = dict(metrics.content)
     for transfer in live.values():
         dialect = transfer.dialect if transfer.dialect in content else NOBODY
@@ -62,6 +61,7 @@ def _requests(daemon: Daemon) -> Iterator[tuple[str, float]]:
     yield from _by("tcpdl_sent_bytes_total", "path", sent)
     yield "tcpdl_received_bytes_total", metrics.received
     yield "tcpdl_echo_bytes_total", metrics.echoed
+    yield "tcpdl_log_lines_lost_total", daemon.lines_lost()
     logins = daemon.admission.logins if daemon.admission is not None else None
     if logins is not None:
         found = {"right": logins.right, "wrong": logins.wrong}

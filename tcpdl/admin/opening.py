@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.python.failure import Failure
 
 from tcpdl.options.admin import AdminAddress
-from tcpdl.server.listening import CannotListen, bind
+from tcpdl.server.listening import CannotListen, bind, no_folder
 
 MODE = 0o660
 """Of the Unix socket. Who may write to it may connect."""
@@ -92,8 +92,8 @@ def _make_way(path: str) -> None:
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
-        if not os.path.isdir(folder := os.path.dirname(path)):
-            raise CannotListen(f"there is no folder {folder} for the socket; make it") from None
+        if not os.path.isdir(os.path.dirname(path)):
+            raise CannotListen(no_folder(path)) from None
         return
     if not stat.S_ISSOCK(mode):
         raise CannotListen(f"{path} is there, and is no socket; choose another path")

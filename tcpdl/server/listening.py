@@ -47,8 +47,6 @@ NOTSENT_LOWAT = 128 * 1024
 also what a slow client can make the kernel hold beyond its own window."""
 
 
-_NO_FOLDER = "there is no folder for the socket; make it"
-
 _OF_PORTS = re.compile(r"\S+ starting on .+|\((?:TCP|UNIX) Port .+ Closed\)", re.DOTALL)
 
 
@@ -301,14 +299,19 @@ class Listening(Service):
         return transport
 
 
+def no_folder(path: str) -> str:
+    """Why there can be no Unix socket at `path`."""
+    return f"there is no folder {os.path.dirname(path)} for the socket; make it"
+
+
 def why_not(error: object) -> str:
     """Why an endpoint did not listen."""
     if isinstance(error, CannotListenError):
         if error.interface is None:
             return _why_no_socket(error.socketError, os.fsdecode(error.port))
         return _why_not(error.socketError, (error.interface or "::", error.port))
-    if isinstance(error, FileNotFoundError):  # from what locks the name of a Unix socket
-        return _NO_FOLDER
+    if isinstance(error, FileNotFoundError) and error.filename2:
+        return no_folder(os.fsdecode(error.filename2))  # of the lock of a Unix socket
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)
@@ -318,7 +321,7 @@ def _why_no_socket(error: object, path: str) -> str:
     """The same of a Unix socket."""
     if isinstance(error, OSError):
         if error.errno == errno.ENOENT:
-            return _NO_FOLDER
+            return no_folder(path)
         if error.errno in (errno.EACCES, errno.EPERM):
             return f"this user may not make a socket {path}"
         if error.errno != errno.EADDRINUSE:

@@ -276,7 +276,8 @@ def test_ten_thousand_names(site: Site, page: Browser) -> None:
     spent = page.run(
         """
         const field = document.querySelector('#wanted'), spent = [];
-        for (const text of ['9', '99', '999', '99', '', '1']) {
+        const texts = ['9', '99', '999', '99', '', '1'];
+        for (const text of [...texts, ...texts, ...texts]) {
           const start = performance.now();
           field.value = text;
           field.dispatchEvent(new Event('input'));
@@ -287,8 +288,8 @@ def test_ten_thousand_names(site: Site, page: Browser) -> None:
         return spent;
         """
     )
-    # 50 ms are meant; what is asserted only tells a freeze, on any machine.
-    assert sorted(spent)[len(spent) // 2] < 1000
+    # 50 ms are meant; what is asserted only tells a freeze, on any machine: it comes each time.
+    assert max(min(spent[step::6]) for step in range(6)) < 1000
     matching = [f"measurement-{number:05}.dat" for number in range(MANY) if "1" in f"{number:05}"]
     until(lambda: len(names(page)) == len(matching))
     assert names(page) == matching

@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import FrameType
 
 import pytest
@@ -46,10 +46,21 @@ def _no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_descriptor_leaks() -> Iterator[None]:
     """Fails the test if it leaves a descriptor open; ask for it before any other fixture."""
-    before = set(os.listdir("/dev/fd"))
+    before = _held()
     yield
-    # There may be fewer: some may have been held by what the collector has found meanwhile.
-    assert set(os.listdir("/dev/fd")) <= before
+    # There may be fewer: some may have been held by what the collector has found meanwhile, and
+    # their numbers are given anew.
+    assert _held().items() <= before.items()
+
+
+def _held() -> dict[int, tuple[int, int]]:
+    """The open descriptors, and what they lead to."""
+    found = {}
+    for number in map(int, os.listdir("/dev/fd")):
+        with suppress(OSError):  # the one that lists them
+            status = os.fstat(number)
+            found[number] = status.st_dev, status.st_ino
+    return found
 
 
 @pytest.fixture

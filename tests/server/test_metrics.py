@@ -6,6 +6,8 @@ import os
 import random
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,7 +229,7 @@ def test_this_process(descriptors: Callable[[], int]) -> None:
     assert "memory" not in before
     process.begin()
     figures = process.figures()
-    # More than are open are taken while threads wait in accept(2), as those of other tests may.
+    # Threads that wait in accept(2) have taken some already, as those of other tests may.
     assert figures["descriptors"] >= descriptors() - 3
     assert figures["memory"] > 1 << 20
     assert 0 < figures["cpu"] == pytest.approx(before["cpu"], abs=1)
@@ -237,6 +239,20 @@ def test_this_process(descriptors: Callable[[], int]) -> None:
     process.close()
     assert descriptors() == opened - 2
     assert "descriptors" not in process.figures()
+
+
+def test_descriptors_of_a_process_without_threads() -> None:
+    script = """if True:
+    import os
+    from tcpdl.server.process import ThisProcess
+
+    process = ThisProcess()
+    process.begin()
+    figure = process.figures()["descriptors"]
+    print(figure - len(os.listdir("/proc/self/fd")))  # for which one is open
+    """
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
+    assert said == b"-1\n"
 
 
 def test_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

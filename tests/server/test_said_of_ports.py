@@ -58,14 +58,15 @@ def test_all_else_is_told(said: list[LogEvent]) -> None:
     [
         (errno.EADDRINUSE, "D is there already, and no socket; choose another"),
         (errno.EACCES, "this user may not make a socket D"),
-        (errno.ENOENT, "there is no folder for the socket; make it"),
+        (errno.ENOENT, "there is no folder P for the socket; make it"),
         (errno.ENAMETOOLONG, "D cannot be opened: File name too long"),
     ],
 )
 def test_why_there_is_no_unix_socket(number: int, why: str, tmp_path: Path) -> None:
     path = os.fsencode(tmp_path)
     error = CannotListenError(None, path, OSError(number, os.strerror(number)))
-    assert why_not(error).replace(str(tmp_path), "D") == why
+    said = why_not(error).replace(str(tmp_path), "D").replace(str(tmp_path.parent), "P")
+    assert said == why
 
 
 def test_there_is_no_folder_for_the_lock_of_a_unix_socket(tmp_path: Path) -> None:
@@ -74,4 +75,5 @@ def test_there_is_no_folder_for_the_lock_of_a_unix_socket(tmp_path: Path) -> Non
     listening = UNIXServerEndpoint(running, path, wantPID=True).listen(Quiet())
     failures: list[Failure] = []
     listening.addErrback(failures.append)
-    assert why_not(failures[0].value) == "there is no folder for the socket; make it"
+    folder = tmp_path / "absent"
+    assert why_not(failures[0].value) == f"there is no folder {folder} for the socket; make it"
