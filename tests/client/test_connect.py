@@ -220,6 +220,9 @@ def test_none_answers(script: Outcomes, monkeypatch: pytest.MonkeyPatch) -> None
 def test_who_was_stopped_past_the_deadline_looks_at_what_has_come(script: Outcomes) -> None:
     script.answers(v4(1))
     first_to_answer([v4(1)], 0.0, script).close()
+    script.refuses(v4(2))
+    with pytest.raises(CannotConnect, match=r"^connection refused \(192\.0\.2\.2\)$"):
+        first_to_answer([v4(2)], 0.0, script)
 
 
 @pytest.mark.usefixtures("never_waits")
